@@ -1,0 +1,1 @@
+"""What all stages share: the protocol, vectors, errors, batching, servers and channels. Never imports torch."""

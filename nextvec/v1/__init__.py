@@ -1,0 +1,1 @@
+"""Stubs generated from `protos/nextvec/v1` by `tools/generate_stubs.py`."""
