@@ -1,1 +1,1 @@
-"""What all stages share: the protocol, vectors, errors, batching, servers and channels. Never imports torch."""
+"""What all stages share: protocol, vectors, errors, batching, servers, channels. Never imports torch."""

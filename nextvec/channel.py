@@ -1,0 +1,54 @@
+"""Client channels: balanced over replicas, retried while a budget lasts, kept alive, bounded in size."""
+
+import json
+
+import grpc
+
+from nextvec.settings import TlsSettings
+from nextvec.tls import client_credentials
+
+MAX_MESSAGE_BYTES = 32 * 2**20
+
+SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "0.5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    # A failure costs one token, a success earns a tenth; below half no call is retried. So retries add at
+    # most a tenth to the load of a stage that keeps failing.
+    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+}
+
+
+def open_channel(
+    address: str, tls: TlsSettings | None = None, *, max_message_bytes: int = MAX_MESSAGE_BYTES
+) -> grpc.aio.Channel:
+    """A channel to "host:port", or to any name gRPC resolves, such as "dns:///host:port".
+
+    A bare "host:port" is resolved by DNS to all its addresses, over which calls go round. Connecting is
+    lazy: an address where nobody listens shows at the first call, as StageUnavailable.
+    """
+    target = address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
+    options = [
+        ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # A stage that restarts is found again within seconds; the default waits up to two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+    ]
+    credentials = client_credentials(tls) if tls else None
+    if credentials is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, credentials, options=options)
