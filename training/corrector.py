@@ -1,0 +1,127 @@
+"""Trains the corrector of a family: a vector and the inverter's hypothesis → better text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
+
+from nextvec.family import Family
+from services.families.embedder import Embedder
+from training.corpus import encode_texts
+from training.inversion_data import Batches, Pairs, noisy
+from training.inversion_models import PAD, Corrector, InversionShape, Inverter
+from training.loop import Progress, Schedule, train
+
+SHARD = 8192  # hypotheses written in one piece
+
+
+@dataclass(frozen=True)
+class CorrectorPreset:
+    """Everything that one training of a corrector is set by."""
+
+    schedule: Schedule
+    shape: InversionShape = field(default_factory=InversionShape)
+    batch_tokens: int = 4096
+    noise: float = 0.02
+    limit: int | None = None  # chunks used at most
+
+
+def write_hypotheses(
+    pairs: Pairs,
+    inverter: Inverter,
+    family: Family,
+    folder: Path,
+    device: torch.device,
+    noise: float,
+    batch: int = 256,
+) -> Iterator[int]:
+    """The frozen inverter's greedy text for every pair, and that text's vector, in shards.
+
+    A shard holds `ids` [n, token_limit] int16 beginning with the start token, and `vectors`
+    [n, dimensions] float16. Missing shards are written; yields the rows done so far.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    embedder = Embedder.load(family).to(device)
+    inverter.to(device).eval()
+    for start in range(0, len(pairs), SHARD):
+        rows = np.arange(start, min(start + SHARD, len(pairs)))
+        path = folder / f"hypotheses-{start:08}.npz"
+        if not path.exists():
+            targets = noisy(pairs.vectors[rows], noise, (start, 0))
+            ids = torch.cat([greedy(inverter, part.to(device), family.token_limit).cpu() for part in targets.split(batch)])
+            texts = tokenizer.decode_batch(ids.tolist(), skip_special_tokens=True)
+            vectors = encode_texts(embedder, [_within(embedder, text, family.token_limit) for text in texts])
+            partial = path.with_suffix(".partial")
+            with partial.open("wb") as file:
+                np.savez(file, ids=ids.numpy().astype(np.int16), vectors=vectors)
+            partial.replace(path)
+        yield int(rows[-1]) + 1
+
+
+def train_corrector(
+    corpus: Path,
+    inverter: Inverter,
+    family: Family,
+    preset: CorrectorPreset,
+    folder: Path,
+    device: torch.device,
+) -> Iterator[Progress]:
+    """Trains on an encoded corpus and the hypotheses in `folder`, made first where they are missing.
+
+    The parts that corrector and inverter have in common start from the inverter's weights.
+    """
+    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    pairs = Pairs.load(corpus, tokenizer, preset.limit)
+    for _ in write_hypotheses(pairs, inverter, family, folder / "hypotheses", device, preset.noise):
+        pass
+    shards = [np.load(path) for path in sorted((folder / "hypotheses").glob("*.npz"))]
+    hypotheses = np.concatenate([shard["ids"] for shard in shards])
+    hypothesis_vectors = np.concatenate([shard["vectors"] for shard in shards])
+    seed = preset.schedule.seed
+    batches = Batches(np.diff(pairs.offsets), preset.batch_tokens, seed)
+
+    def batch_at(step: int) -> dict[str, Tensor]:
+        rows = batches.rows(step)
+        ids = hypotheses[rows].astype(np.int64)
+        return {
+            "vectors": noisy(pairs.vectors[rows], preset.noise, (seed, step)),
+            "hypothesis": torch.from_numpy(ids),
+            "hypothesis_vectors": torch.from_numpy(hypothesis_vectors[rows].astype(np.float32)),
+            "labels": pairs.labels(rows),
+        }
+
+    torch.manual_seed(seed)
+    model = Corrector(preset.shape, tokenizer.get_vocab_size())
+    model.start_from(inverter)
+    yield from train(model, batch_at, preset.schedule, folder, device)
+
+
+@torch.inference_mode()
+def greedy(model: Inverter, vectors: Tensor, limit: int) -> Tensor:
+    """vectors [B, dimensions] → token ids [B, limit] from the start token on, padded behind the end."""
+    with torch.autocast(vectors.device.type, torch.bfloat16):
+        inputs = model.unfold(model.embedding_transform(vectors))
+        mask = inputs.new_ones(inputs.shape[:2])
+        memory = model.encoder_decoder.encoder(inputs_embeds=inputs, attention_mask=mask)
+        ids = model.encoder_decoder.generate(
+            encoder_outputs=BaseModelOutput(memory.last_hidden_state),
+            attention_mask=mask,
+            max_length=limit,
+            do_sample=False,
+            use_cache=True,
+        )
+    return torch.nn.functional.pad(ids, (0, limit - ids.shape[1]), value=PAD)
+
+
+def _within(embedder: Embedder, text: str, limit: int) -> str:
+    """The text, cut where it is over the encoder's limit, as the correction loop cuts its hypotheses."""
+    encoding = embedder.tokenizer.encode(text)
+    if len(encoding.ids) <= limit:
+        return text
+    return text[: encoding.offsets[limit - 2][1]]

@@ -1,0 +1,94 @@
+"""Batches of (vector, text) pairs for inverter and corrector, bucketed by length."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from training import corpus
+from training.inversion_models import PAD
+
+BUCKET = 4  # label widths are rounded up to a multiple of this: few shapes, little padding
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Raw vectors [N, dimensions] float16 and the token ids of their texts, flat with offsets [N + 1]."""
+
+    vectors: np.ndarray
+    tokens: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path, tokenizer: Tokenizer, limit: int | None = None) -> "Pairs":
+        """Every encoded chunk of a corpus, or the first `limit`."""
+        vectors, lengths, tokens = [], [], []
+        for part in corpus.parts(folder):
+            vectors.append(np.load(part.with_suffix(".npy")))
+            texts = pq.read_table(part, columns=["text"])["text"].to_pylist()
+            encodings = tokenizer.encode_batch_fast(texts)
+            lengths += [len(e.ids) for e in encodings]
+            tokens.append(np.concatenate([np.asarray(e.ids, dtype=np.uint16) for e in encodings]))
+            if limit and len(lengths) >= limit:
+                break
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return cls(np.concatenate(vectors), np.concatenate(tokens), offsets)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def labels(self, rows: np.ndarray) -> Tensor:
+        """Token ids [B, T] of rows, padded to a multiple of the bucket width."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        padded = np.full((len(rows), -(-int(lengths.max()) // BUCKET) * BUCKET), PAD, dtype=np.int64)
+        for i, row in enumerate(rows):
+            padded[i, : lengths[i]] = self.tokens[self.offsets[row] : self.offsets[row + 1]]
+        return torch.from_numpy(padded)
+
+
+class Batches:
+    """Rows of every step: batches of one length each, in a new random order each epoch.
+
+    The rows of a step depend on seed and step alone.
+    """
+
+    def __init__(self, lengths: np.ndarray, tokens: int, seed: int):
+        self.buckets = -(-lengths // BUCKET) * BUCKET
+        self.tokens = tokens
+        self.seed = seed
+        self.sizes = {int(w): max(1, tokens // int(w)) for w in np.unique(self.buckets)}
+        self.per_epoch = sum(int((self.buckets == w).sum()) // n for w, n in self.sizes.items())
+        if not self.per_epoch:
+            raise ValueError(f"{len(lengths)} chunks are too few for one batch of {tokens} tokens")
+        self._epoch = -1
+        self._batches: list[np.ndarray] = []
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers of a step's batch."""
+        epoch, index = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._batches, self._epoch = self._shuffle(epoch), epoch
+        return self._batches[index]
+
+    def _shuffle(self, epoch: int) -> list[np.ndarray]:
+        random = np.random.default_rng((self.seed, epoch))
+        batches: list[np.ndarray] = []
+        for width, size in self.sizes.items():
+            rows = random.permutation(np.flatnonzero(self.buckets == width))
+            whole = len(rows) // size * size
+            batches += list(rows[:whole].reshape(-1, size))
+        return [batches[i] for i in random.permutation(len(batches))]
+
+
+def noisy(vectors: np.ndarray, noise: float, seed: tuple[int, int]) -> Tensor:
+    """Vectors [B, D] as float32 with Gaussian noise of the given deviation per dimension.
+
+    Inverters trained with noise read predicted vectors better (SONAR: 8 to 15 BLEU).
+    """
+    random = np.random.default_rng(seed)
+    exact = vectors.astype(np.float32)
+    return torch.from_numpy(exact + noise * random.standard_normal(exact.shape, dtype=np.float32))

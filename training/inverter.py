@@ -1,0 +1,70 @@
+"""Trains the inverter of a family: raw vector → text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from nextvec.family import Family
+from training.inversion_data import Batches, Pairs, noisy
+from training.inversion_models import InversionShape, Inverter
+from training.loop import Progress, Schedule, train
+
+
+@dataclass(frozen=True)
+class InverterPreset:
+    """Everything that one training of an inverter is set by."""
+
+    schedule: Schedule
+    shape: InversionShape = field(default_factory=InversionShape)
+    batch_tokens: int = 4096
+    noise: float = 0.05  # standard deviation per dimension of a standardised vector
+    limit: int | None = None  # chunks used at most
+
+
+def train_inverter(
+    corpus: Path, family: Family, preset: InverterPreset, folder: Path, device: torch.device
+) -> Iterator[Progress]:
+    """Trains on an encoded corpus; the checkpoint and the log go to `folder`."""
+    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    pairs = Pairs.load(corpus, tokenizer, preset.limit)
+    seed = preset.schedule.seed
+    batches = Batches(np.diff(pairs.offsets), preset.batch_tokens, seed)
+
+    def batch_at(step: int) -> dict[str, Tensor]:
+        rows = batches.rows(step)
+        return {
+            "vectors": noisy(pairs.vectors[rows], preset.noise, (seed, step)),
+            "labels": pairs.labels(rows),
+        }
+
+    torch.manual_seed(seed)
+    model = Inverter(preset.shape, tokenizer.get_vocab_size())
+    model.start_embeddings(encoder_rows(tokenizer, family))
+    yield from train(model, batch_at, preset.schedule, folder, device)
+
+
+def encoder_rows(tokenizer: Tokenizer, family: Family) -> Tensor:
+    """Start values for the token embeddings [V, width of the encoder] from the encoder's own.
+
+    A token's row is the mean of the encoder's word pieces for the same letters; a token that
+    continues a word takes the pieces that continue a word.
+    """
+    from services.families.embedder import Embedder
+
+    embedder = Embedder.load(family)
+    pieces = embedder.tokenizer.get_vocab()
+    table = embedder.encoder.words.weight.detach()
+    rows = table.mean(0).repeat(tokenizer.get_vocab_size(), 1)
+    for token, index in tokenizer.get_vocab().items():
+        text = tokenizer.decode([index])
+        ids = embedder.tokenizer.encode(text, add_special_tokens=False).ids
+        if not token.startswith("Ġ") and f"##{text.lower()}" in pieces:
+            ids = [pieces[f"##{text.lower()}"]]
+        if ids:
+            rows[index] = table[ids].mean(0)
+    return rows
