@@ -1,0 +1,78 @@
+"""The LVM server: `python -m services.lvm`, set by NEXTVEC_ variables."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+
+import torch
+from prometheus_client import CollectorRegistry
+from pydantic import Field
+
+from nextvec.batching import BatchQueue
+from nextvec.errors import StartupError
+from nextvec.family import Family, FamilyError
+from nextvec.logs import configure_logs
+from nextvec.metrics import Metrics
+from nextvec.routes import stage_named
+from nextvec.server import Server, Service, run, serve
+from nextvec.settings import StageSettings
+from nextvec.v1.lvm_pb2_grpc import add_LvmServiceServicer_to_server
+from services.lvm.engine import Contexts, LvmEngine, Prediction
+from services.lvm.service import LvmService
+
+STAGE = stage_named("lvm")
+
+
+class LvmSettings(StageSettings):
+    """Settings of the LVM stage."""
+
+    device: str = Field("cpu", min_length=1, description="where models run, such as cpu or cuda:0")
+    threads: int | None = Field(None, ge=1, description="threads of one computation; unset for torch's own")
+
+
+async def serve_lvm(
+    settings: LvmSettings,
+    space: str,
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Serves the production models for vectors of `space` until stopped; calls `ready` with the port."""
+    metrics = Metrics(CollectorRegistry())
+    engine = LvmEngine(settings.artifacts / "lvm" / "models", space, settings.device)
+    queue: BatchQueue[Contexts, Prediction] = BatchQueue(
+        engine.predict,
+        max_batch=settings.max_batch,
+        max_wait_ms=settings.max_wait_ms,
+        queue_limit=settings.queue_limit,
+        key=lambda contexts: contexts.route,
+        name=STAGE.name,
+        metrics=metrics.queue(STAGE.name),
+    )
+    service = Service(STAGE.service, add_LvmServiceServicer_to_server, LvmService(engine, queue, space))
+    server = Server(settings, settings.port, [service], metrics)
+
+    async def close() -> None:
+        await queue.close()
+        engine.close()
+
+    await serve([server], settings, metrics, stop=stop, ready=lambda: ready(server.port), close=[close])
+
+
+async def main() -> None:
+    """Reads the environment and serves."""
+    settings = LvmSettings.from_mapping(os.environ, port=STAGE.port)
+    configure_logs(settings.log_level, settings.log_format)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    try:
+        family = Family.open(settings.family, settings.artifacts / "families")
+        space = family.space
+    except (FamilyError, OSError) as error:
+        raise StartupError(str(error)) from error
+    await serve_lvm(settings, space)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

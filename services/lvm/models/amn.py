@@ -1,0 +1,45 @@
+"""Attention Mixture Network: the context mean plus a learned correction."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Sizes of the network; 1,510,912 parameters as they stand."""
+
+    dimensions: int = 768
+    attention: int = 256  # width of keys and query
+    hidden: int = 512
+
+
+class Model(nn.Module):
+    """Starts from the mean of the context, which is hard to beat, and learns where to leave it."""
+
+    def __init__(self, hyperparameters: Hyperparameters):
+        super().__init__()
+        h = hyperparameters
+        self.scale = h.attention**0.5
+        self.context_encoder = nn.Linear(h.dimensions, h.attention)
+        self.query_encoder = nn.Linear(h.dimensions, h.attention)
+        self.residual_net = nn.Sequential(
+            nn.Linear(2 * h.dimensions, h.hidden),
+            nn.GELU(),
+            nn.LayerNorm(h.hidden),
+            nn.Linear(h.hidden, h.hidden // 2),
+            nn.GELU(),
+            nn.LayerNorm(h.hidden // 2),
+            nn.Linear(h.hidden // 2, h.dimensions),
+        )
+
+    def forward(self, context: Tensor) -> Tensor:
+        """context [B, T, D] → next vector [B, D]."""
+        baseline = context.mean(1)  # [B, D]
+        keys = self.context_encoder(context)  # [B, T, A]
+        query = self.query_encoder(baseline)  # [B, A]
+        scores = torch.einsum("ba,bta->bt", query, keys) / self.scale
+        shares = scores.float().softmax(1)  # [B, T]
+        mixture = torch.einsum("bt,btd->bd", shares.to(context.dtype), context)
+        return baseline + self.residual_net(torch.cat((baseline, mixture), 1))
