@@ -18,11 +18,12 @@ from pathlib import Path
 
 from nextvec import weights
 from nextvec.chunking import TokenCounter, token_counter
+from nextvec.errors import StartupError
 
 FAMILIES = Path(__file__).resolve().parent.parent / "artifacts" / "families"
 
 
-class FamilyError(ValueError):
+class FamilyError(StartupError):
     """A family is missing, incomplete or not what its record says."""
 
 

@@ -13,13 +13,15 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from nextvec.errors import StartupError
+
 Storage = Literal["float32", "float16", "int8"]
 Arrays = dict[str, np.ndarray]
 
 SCALE = ".scale"
 
 
-class WeightsError(ValueError):
+class WeightsError(StartupError):
     """A weight file is missing, corrupt or not what its record says."""
 
 
