@@ -17,13 +17,15 @@ CHECKPOINT = "checkpoint.pt"
 class Schedule:
     """How long and how fast to train.
 
-    The rate rises linearly over `warmup` steps to `rate` and falls along a cosine to `final_rate`
-    at the end, which is step `steps` or, where `minutes` is given, whichever comes first.
+    The rate rises linearly over `warmup` steps, or over `warmup_share` of the training where that is
+    longer, to `rate` and falls along a cosine to `final_rate` at the end, which is step `steps` or, where
+    `minutes` is given, whichever comes first.
     """
 
     rate: float
     final_rate: float = 0.0
     warmup: int = 200
+    warmup_share: float = 0.0
     steps: int = 1_000_000
     minutes: float | None = None
     clip: float = 1.0
@@ -39,7 +41,10 @@ class Schedule:
     def rate_at(self, step: int, progress: float) -> float:
         """Learning rate."""
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        return min(1.0, (step + 1) / max(1, self.warmup)) * (
+        risen = min(1.0, (step + 1) / max(1, self.warmup))
+        if self.warmup_share:
+            risen = min(risen, progress / self.warmup_share)
+        return risen * (
             self.final_rate + (self.rate - self.final_rate) * cosine
         )
 
@@ -81,6 +86,8 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         batch = {name: tensor.to(device) for name, tensor in batch_at(step).items()}
+        # Dropout, too, then depends on nothing but the step.
+        torch.manual_seed(schedule.seed + step)
         with torch.autocast(device.type, torch.bfloat16):
             loss = model(**batch)
         optimizer.zero_grad(set_to_none=True)
