@@ -1,0 +1,1 @@
+"""How good every stage is, next to simple baselines."""
