@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from nextvec.v1 import vectors_pb2 as nextvec_dot_v1_dot_vectors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15nextvec/v1/snap.proto\x12\nnextvec.v1\x1a\x18nextvec/v1/vectors.proto\"\xff\x01\n\x0eProjectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x06vector\x18\x02 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12&\n\x05query\x18\x03 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12\x0e\n\x06policy\x18\x05 \x01(\t\x12\x13\n\x0b\x65xclude_ids\x18\x06 \x03(\x04\x12\x1b\n\x0e\x65xclude_cosine\x18\x07 \x01(\x02H\x00\x88\x01\x01\x12\t\n\x01k\x18\x08 \x01(\rB\x11\n\x0f_exclude_cosine\"\x85\x01\n\x0fProjectResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x19.nextvec.v1.ProjectResultH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.nextvec.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\xa4\x02\n\rProjectResult\x12\'\n\x06vector\x18\x01 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12)\n\nneighbours\x18\x02 \x03(\x0b\x32\x15.nextvec.v1.Neighbour\x12)\n\x07weights\x18\x03 \x01(\x0b\x32\x18.nextvec.v1.BlendWeights\x12\x13\n\x0b\x63lamp_fired\x18\x04 \x01(\x08\x12\x11\n\tcos_query\x18\x05 \x01(\x02\x12\x13\n\x0b\x63os_context\x18\x06 \x01(\x02\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12\"\n\x06timing\x18\x08 \x01(\x0b\x32\x12.nextvec.v1.Timing\x12\x0f\n\x07\x62\x61nk_id\x18\t \x01(\t\x12\x12\n\ncos_vector\x18\n \x01(\x02\"<\n\x0c\x42lendWeights\x12\x0c\n\x04snap\x18\x01 \x01(\x02\x12\r\n\x05query\x18\x02 \x01(\x02\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\x02\"\\\n\tNeighbour\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\r\x12\x0e\n\x06\x63osine\x18\x05 \x01(\x02\"\xae\x01\n\rSearchRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05query\x18\x02 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12\t\n\x01k\x18\x03 \x01(\r\x12\x11\n\tpreceding\x18\x04 \x01(\r\x12\x13\n\x0b\x65xclude_ids\x18\x05 \x03(\x04\x12\x1b\n\x0e\x65xclude_cosine\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\x11\n\x0f_exclude_cosine\"\x83\x01\n\x0eSearchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x18.nextvec.v1.SearchResultH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.nextvec.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x80\x02\n\x0cSearchResult\x12)\n\nneighbours\x18\x01 \x03(\x0b\x32\x15.nextvec.v1.Neighbour\x12\x32\n\x11neighbour_vectors\x18\x02 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12(\n\tpreceding\x18\x03 \x03(\x0b\x32\x15.nextvec.v1.Neighbour\x12\x32\n\x11preceding_vectors\x18\x04 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12\"\n\x06timing\x18\x05 \x01(\x0b\x32\x12.nextvec.v1.Timing\x12\x0f\n\x07\x62\x61nk_id\x18\x06 \x01(\t2\x9a\x01\n\x0bSnapService\x12\x46\n\x07Project\x12\x1a.nextvec.v1.ProjectRequest\x1a\x1b.nextvec.v1.ProjectResponse(\x01\x30\x01\x12\x43\n\x06Search\x12\x19.nextvec.v1.SearchRequest\x1a\x1a.nextvec.v1.SearchResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15nextvec/v1/snap.proto\x12\nnextvec.v1\x1a\x18nextvec/v1/vectors.proto\"\xff\x01\n\x0eProjectRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\'\n\x06vector\x18\x02 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12&\n\x05query\x18\x03 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12(\n\x07\x63ontext\x18\x04 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12\x0e\n\x06policy\x18\x05 \x01(\t\x12\x13\n\x0b\x65xclude_ids\x18\x06 \x03(\x04\x12\x1b\n\x0e\x65xclude_cosine\x18\x07 \x01(\x02H\x00\x88\x01\x01\x12\t\n\x01k\x18\x08 \x01(\rB\x11\n\x0f_exclude_cosine\"\x85\x01\n\x0fProjectResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x06result\x18\x02 \x01(\x0b\x32\x19.nextvec.v1.ProjectResultH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.nextvec.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\xd8\x02\n\rProjectResult\x12\'\n\x06vector\x18\x01 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12)\n\nneighbours\x18\x02 \x03(\x0b\x32\x15.nextvec.v1.Neighbour\x12)\n\x07weights\x18\x03 \x01(\x0b\x32\x18.nextvec.v1.BlendWeights\x12\x13\n\x0b\x63lamp_fired\x18\x04 \x01(\x08\x12\x11\n\tcos_query\x18\x05 \x01(\x02\x12\x13\n\x0b\x63os_context\x18\x06 \x01(\x02\x12\x0e\n\x06policy\x18\x07 \x01(\t\x12\"\n\x06timing\x18\x08 \x01(\x0b\x32\x12.nextvec.v1.Timing\x12\x0f\n\x07\x62\x61nk_id\x18\t \x01(\t\x12\x12\n\ncos_vector\x18\n \x01(\x02\x12\x32\n\x11neighbour_vectors\x18\x0b \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\"<\n\x0c\x42lendWeights\x12\x0c\n\x04snap\x18\x01 \x01(\x02\x12\r\n\x05query\x18\x02 \x01(\x02\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\x02\"\\\n\tNeighbour\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\x10\n\x08position\x18\x04 \x01(\r\x12\x0e\n\x06\x63osine\x18\x05 \x01(\x02\"\xae\x01\n\rSearchRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05query\x18\x02 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12\t\n\x01k\x18\x03 \x01(\r\x12\x11\n\tpreceding\x18\x04 \x01(\r\x12\x13\n\x0b\x65xclude_ids\x18\x05 \x03(\x04\x12\x1b\n\x0e\x65xclude_cosine\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\x11\n\x0f_exclude_cosine\"\x83\x01\n\x0eSearchResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x06result\x18\x02 \x01(\x0b\x32\x18.nextvec.v1.SearchResultH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.nextvec.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x80\x02\n\x0cSearchResult\x12)\n\nneighbours\x18\x01 \x03(\x0b\x32\x15.nextvec.v1.Neighbour\x12\x32\n\x11neighbour_vectors\x18\x02 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12(\n\tpreceding\x18\x03 \x03(\x0b\x32\x15.nextvec.v1.Neighbour\x12\x32\n\x11preceding_vectors\x18\x04 \x01(\x0b\x32\x17.nextvec.v1.VectorBlock\x12\"\n\x06timing\x18\x05 \x01(\x0b\x32\x12.nextvec.v1.Timing\x12\x0f\n\x07\x62\x61nk_id\x18\x06 \x01(\t2\x9a\x01\n\x0bSnapService\x12\x46\n\x07Project\x12\x1a.nextvec.v1.ProjectRequest\x1a\x1b.nextvec.v1.ProjectResponse(\x01\x30\x01\x12\x43\n\x06Search\x12\x19.nextvec.v1.SearchRequest\x1a\x1a.nextvec.v1.SearchResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,17 +37,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROJECTRESPONSE']._serialized_start=322
   _globals['_PROJECTRESPONSE']._serialized_end=455
   _globals['_PROJECTRESULT']._serialized_start=458
-  _globals['_PROJECTRESULT']._serialized_end=750
-  _globals['_BLENDWEIGHTS']._serialized_start=752
-  _globals['_BLENDWEIGHTS']._serialized_end=812
-  _globals['_NEIGHBOUR']._serialized_start=814
-  _globals['_NEIGHBOUR']._serialized_end=906
-  _globals['_SEARCHREQUEST']._serialized_start=909
-  _globals['_SEARCHREQUEST']._serialized_end=1083
-  _globals['_SEARCHRESPONSE']._serialized_start=1086
-  _globals['_SEARCHRESPONSE']._serialized_end=1217
-  _globals['_SEARCHRESULT']._serialized_start=1220
-  _globals['_SEARCHRESULT']._serialized_end=1476
-  _globals['_SNAPSERVICE']._serialized_start=1479
-  _globals['_SNAPSERVICE']._serialized_end=1633
+  _globals['_PROJECTRESULT']._serialized_end=802
+  _globals['_BLENDWEIGHTS']._serialized_start=804
+  _globals['_BLENDWEIGHTS']._serialized_end=864
+  _globals['_NEIGHBOUR']._serialized_start=866
+  _globals['_NEIGHBOUR']._serialized_end=958
+  _globals['_SEARCHREQUEST']._serialized_start=961
+  _globals['_SEARCHREQUEST']._serialized_end=1135
+  _globals['_SEARCHRESPONSE']._serialized_start=1138
+  _globals['_SEARCHRESPONSE']._serialized_end=1269
+  _globals['_SEARCHRESULT']._serialized_start=1272
+  _globals['_SEARCHRESULT']._serialized_end=1528
+  _globals['_SNAPSERVICE']._serialized_start=1531
+  _globals['_SNAPSERVICE']._serialized_end=1685
 # @@protoc_insertion_point(module_scope)

@@ -38,7 +38,7 @@ class ProjectResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[ProjectResult, _Mapping]] = ..., error: _Optional[_Union[_vectors_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ProjectResult(_message.Message):
-    __slots__ = ("vector", "neighbours", "weights", "clamp_fired", "cos_query", "cos_context", "policy", "timing", "bank_id", "cos_vector")
+    __slots__ = ("vector", "neighbours", "weights", "clamp_fired", "cos_query", "cos_context", "policy", "timing", "bank_id", "cos_vector", "neighbour_vectors")
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class ProjectResult(_message.Message):
     TIMING_FIELD_NUMBER: _ClassVar[int]
     BANK_ID_FIELD_NUMBER: _ClassVar[int]
     COS_VECTOR_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOUR_VECTORS_FIELD_NUMBER: _ClassVar[int]
     vector: _vectors_pb2.VectorBlock
     neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
     weights: BlendWeights
@@ -59,7 +60,8 @@ class ProjectResult(_message.Message):
     timing: _vectors_pb2.Timing
     bank_id: str
     cos_vector: float
-    def __init__(self, vector: _Optional[_Union[_vectors_pb2.VectorBlock, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., weights: _Optional[_Union[BlendWeights, _Mapping]] = ..., clamp_fired: _Optional[bool] = ..., cos_query: _Optional[float] = ..., cos_context: _Optional[float] = ..., policy: _Optional[str] = ..., timing: _Optional[_Union[_vectors_pb2.Timing, _Mapping]] = ..., bank_id: _Optional[str] = ..., cos_vector: _Optional[float] = ...) -> None: ...
+    neighbour_vectors: _vectors_pb2.VectorBlock
+    def __init__(self, vector: _Optional[_Union[_vectors_pb2.VectorBlock, _Mapping]] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., weights: _Optional[_Union[BlendWeights, _Mapping]] = ..., clamp_fired: _Optional[bool] = ..., cos_query: _Optional[float] = ..., cos_context: _Optional[float] = ..., policy: _Optional[str] = ..., timing: _Optional[_Union[_vectors_pb2.Timing, _Mapping]] = ..., bank_id: _Optional[str] = ..., cos_vector: _Optional[float] = ..., neighbour_vectors: _Optional[_Union[_vectors_pb2.VectorBlock, _Mapping]] = ...) -> None: ...
 
 class BlendWeights(_message.Message):
     __slots__ = ("snap", "query", "context")
