@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _ORDER = 4  # longest n-gram of BLEU
@@ -45,37 +46,36 @@ def exact(texts: Sequence[str], references: Sequence[str]) -> Floats:
     return np.array([float(text.split() == reference.split()) for text, reference in pairs])
 
 
-def bleu_counts(texts: Sequence[str], references: Sequence[str]) -> Floats:
+def bleu_counts(texts: Sequence[str], references: Sequence[str]) -> Counts:
     """What BLEU is made of, per pair [N, 10]: n-gram matches (4), n-grams (4), length, reference's length.
 
     Counted by sacrebleu, cased, with its 13a tokens. Rows add up: `bleu` of a sum of rows is the corpus'
     BLEU.
     """
-    rows = np.empty((len(texts), 2 * _ORDER + 2))
+    rows = np.empty((len(texts), 2 * _ORDER + 2), dtype=np.int64)
     for row, (text, reference) in enumerate(zip(texts, references, strict=True)):
         score = _sacrebleu().corpus_score([text], [[reference]])
         rows[row] = [*score.counts, *score.totals, score.sys_len, score.ref_len]
     return rows
 
 
-def bleu(counts: NDArray[np.floating]) -> Floats:
+def bleu(counts: Counts) -> Floats:
     """Corpus BLEU, 0 to 100, of sums of `bleu_counts` [..., 10] → [...].
 
     This is sacrebleu's corpus level with its default smoothing. vec2text's code prints the mean of the
-    sentences' BLEU instead, which is some points higher on short sentences.
+    sentences' BLEU instead, so its figures are not comparable.
     """
-    sums = np.asarray(counts, dtype=np.float64)
     scores = [
         BLEU.compute_bleu(
-            correct=row[:_ORDER].tolist(),
-            total=row[_ORDER : 2 * _ORDER].tolist(),
+            correct=row[:_ORDER],
+            total=row[_ORDER:-2],
             sys_len=row[-2],
             ref_len=row[-1],
             smooth_method="exp",
         ).score
-        for row in sums.reshape(-1, sums.shape[-1])
+        for row in counts.reshape(-1, counts.shape[-1]).tolist()
     ]
-    return np.array(scores).reshape(sums.shape[:-1])
+    return np.array(scores).reshape(counts.shape[:-1])
 
 
 @cache
