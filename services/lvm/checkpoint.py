@@ -23,7 +23,7 @@ ARCHITECTURES = PluginFolder("services.lvm.models", "LVM architecture")
 CONTEXT = 5
 """Vectors of a context."""
 
-_PROBES = 4
+_PROBES = 2
 # Other processors and thread counts change the last bits of a float32 sum, some 1e-6 of the norm. A wrong
 # forward pass is off by a hundred times this even where it differs only in the scale of the attention.
 _TOLERANCE = 1e-4
@@ -157,7 +157,7 @@ def _require_probe(model: nn.Module, probe: Mapping[str, Array], card: ModelCard
 
 
 def _probe_context(dimensions: int) -> Array:
-    """Contexts [4, 5, D] with cosines of 0.4 between their vectors, as neighbouring sentences have."""
+    """Contexts [2, 5, D] with cosines of 0.4 between their vectors, as neighbouring sentences have."""
     random = np.random.default_rng(0)
     topic = random.standard_normal((_PROBES, 1, dimensions))
     own = random.standard_normal((_PROBES, CONTEXT, dimensions))

@@ -33,6 +33,9 @@ class Model(nn.Module):
             nn.LayerNorm(h.hidden // 2),
             nn.Linear(h.hidden // 2, h.dimensions),
         )
+        # A new network predicts the context mean, instead of having to unlearn a random correction first.
+        nn.init.zeros_(self.residual_net[-1].weight)
+        nn.init.zeros_(self.residual_net[-1].bias)
 
     def forward(self, context: Tensor) -> Tensor:
         """context [B, T, D] → next vector [B, D]."""

@@ -16,7 +16,11 @@ SIZES = {
 
 def toy_model(architecture: str, seed: int = 1) -> torch.nn.Module:
     torch.manual_seed(seed)
-    return checkpoint.build(architecture, SIZES[architecture]).eval()
+    model = checkpoint.build(architecture, SIZES[architecture])
+    for parameter in model.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)  # as if trained
+    return model.eval()
 
 
 def save_toy(models, architecture: str, stem: str | None = None, seed: int = 1, space: str = SPACE):
