@@ -89,8 +89,9 @@ class T5Encoder(nn.Module):
     @classmethod
     def of(cls, state: State) -> "T5Encoder":
         """An encoder with the weights of a checkpoint with published names."""
-        encoder = cls(T5Shape.of(state, "encoder"))
-        encoder.load_state_dict(encoder.rename(state))
+        with torch.device("meta"):
+            encoder = cls(T5Shape.of(state, "encoder"))
+        encoder.load_state_dict(encoder.rename(state), assign=True)
         return encoder
 
     def forward(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
@@ -135,8 +136,9 @@ class T5Decoder(nn.Module):
     @classmethod
     def of(cls, state: State) -> "T5Decoder":
         """A decoder with the weights of a checkpoint with published names."""
-        decoder = cls(T5Shape.of(state, "decoder"))
-        decoder.load_state_dict(_rename(state, "decoder"))
+        with torch.device("meta"):
+            decoder = cls(T5Shape.of(state, "decoder"))
+        decoder.load_state_dict(_rename(state, "decoder"), assign=True)
         return decoder
 
     def forward(self, x: Tensor, bias: Tensor, memory_bias: Tensor | None, cache: Cache) -> Tensor:

@@ -1,0 +1,50 @@
+"""The project's own engine, exact in single precision."""
+
+import torch
+
+from nextvec.family import Family
+from services.decoder.backends import Backend, Task
+from services.decoder.checkpoint import Checkpoint, text_tokenizer
+from services.decoder.draft import Draft
+from services.decoder.generation import Generation
+from services.decoder.inversion import Corrector, Inverter
+
+class Native:
+    """Own inference modules, one key-value cache for each model, drafts verified in corrections."""
+
+    def __init__(self, inverter: Checkpoint, corrector: Checkpoint, family: Family, slots: int):
+        self.tokenizer = text_tokenizer(family)
+        self.limit = corrector.limit
+        self.digest = f"{inverter.digest[:16]}{corrector.digest[:16]}"
+        self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
+        self._first = Generation(self._inverter, slots, self.limit, self._inverter.memory)
+        self._better = Generation(self._corrector, slots, self.limit, self._corrector.prefix + self.limit)
+        self.passes = self._better.passes
+
+    @torch.inference_mode()
+    def start(self, tasks: list[Task]) -> None:
+        firsts = [task for task in tasks if task.hypothesis_vector is None]
+        if firsts:
+            states, mask = self._inverter.read(torch.stack([task.vector for task in firsts]))
+            self._first.join(firsts, states, mask, [Draft() for _ in firsts])
+        corrections = [task for task in tasks if task.hypothesis_vector is not None]
+        if corrections:
+            states, mask = self._corrector.read(
+                torch.stack([task.vector for task in corrections]),
+                [task.hypothesis for task in corrections],
+                torch.stack([task.hypothesis_vector for task in corrections]),
+            )
+            self._better.join(corrections, states, mask, [Draft(task.hypothesis[1:]) for task in corrections])
+
+    def stop(self, task: Task) -> None:
+        self._first.leave(task)
+        self._better.leave(task)
+
+    @torch.inference_mode()
+    def advance(self) -> list[tuple[Task, list[int]]]:
+        return self._first.advance() + self._better.advance()
+
+
+def load(family: Family, slots: int) -> Backend:
+    """Loads the family's inverter and corrector; raises WeightsError where they are not usable."""
+    return Native(Checkpoint.load("inverter", family), Checkpoint.load("corrector", family), family, slots)

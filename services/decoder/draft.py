@@ -1,0 +1,45 @@
+"""A draft of a text that greedy decoding is about to write: guesses that one decoder pass can verify.
+
+A correction mostly rewrites the hypothesis it corrects, so the hypothesis is its draft. Guesses cost little,
+for a pass over several tokens reads the weights once; wrong ones are thrown away, so that the text is the
+one that greedy decoding would have written.
+"""
+
+from collections.abc import Sequence
+
+REACH = 8
+"""Tokens to either side of the expected place where a draft is taken up again."""
+
+
+class Draft:
+    """Follows the text being written through a draft, over words changed, put in and left out."""
+
+    def __init__(self, tokens: Sequence[int] = ()):
+        self._tokens = list(tokens)
+        self._next = 0
+        self._last: int | None = None
+
+    def guesses(self, count: int) -> list[int]:
+        """The next tokens as the draft has them, at most `count`."""
+        return self._tokens[self._next : self._next + count]
+
+    def observe(self, token: int) -> None:
+        """Takes note of the token that was written next."""
+        here = self._next
+        if here < len(self._tokens) and self._tokens[here] == token:
+            self._next += 1
+        else:
+            self._next = self._place(token, here)
+        self._last = token
+
+    def _place(self, token: int, here: int) -> int:
+        """Where the draft goes on after a token that it does not have at `here`.
+
+        That is behind the same token nearby, rather one that follows the same token as it did in the text;
+        where there is none, the token is taken to stand for the draft's own.
+        """
+        near = range(max(0, here - REACH), min(len(self._tokens), here + REACH + 1))
+        places = [i for i in near if self._tokens[i] == token]
+        if not places:
+            return min(here + 1, len(self._tokens))
+        return 1 + min(places, key=lambda i: (i == 0 or self._tokens[i - 1] != self._last, abs(i - here)))

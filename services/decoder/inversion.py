@@ -1,0 +1,122 @@
+"""Inverter and corrector for inference (Morris et al., 2023): what their encoder reads, and what comes next."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nextvec.weights import WeightsError
+from services.decoder.checkpoint import Checkpoint
+from services.families.t5 import T5Decoder, T5Encoder, words
+
+PAD, EOS = 0, 1
+"""T5's token ids; a text begins with PAD as its start token."""
+
+
+class Inversion(nn.Module):
+    """What inverter and corrector share: a T5 that reads input embeddings and writes tokens."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        try:
+            self.encoder = T5Encoder.of(checkpoint.t5)
+            self.decoder = T5Decoder.of(checkpoint.t5)
+        except (KeyError, RuntimeError) as error:
+            raise WeightsError(f"{checkpoint.folder} is not a T5 encoder-decoder: {error.args[0]}") from error
+        self.width = self.encoder.shape.width
+        # T5 ties its output layer to the token embeddings, T5 v1.1 does not.
+        table = checkpoint.t5.get("lm_head.weight")
+        tied = table is None or torch.equal(table, words(checkpoint.t5))
+        self.head = self.encoder.words.weight if tied else nn.Parameter(table)
+        self.requires_grad_(False)
+        self.eval()
+
+    def next_tokens(self, states: Tensor) -> Tensor:
+        """Decoder states [n, w, width] → the likeliest next token of each [n, w].
+
+        A tied T5 scales the states by width**-0.5 first; the largest logit is the same without.
+        """
+        return F.linear(states, self.head).argmax(-1)
+
+    def _unfold(self, projected: Tensor) -> Tensor:
+        """[B, memory * width] → [B, memory, width]."""
+        return projected.unflatten(-1, (-1, self.width))
+
+
+class Inverter(Inversion):
+    """Vector to text."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__(checkpoint)
+        self.project = _projection(checkpoint, "embedding_transform")
+
+    @property
+    def memory(self) -> int:
+        """Positions that a vector unfolds to."""
+        return self.project[2].out_features // self.width
+
+    def read(self, vectors: Tensor) -> tuple[Tensor, None]:
+        """vectors [B, D] → encoder states [B, memory, width], none of them masked."""
+        return self.encoder.read(self._unfold(self.project(vectors))), None
+
+
+class Corrector(Inversion):
+    """Vector, hypothesis and the hypothesis' vector to better text."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__(checkpoint)
+        self.project_target = _projection(checkpoint, "embedding_transform_1")
+        self.project_difference = _projection(checkpoint, "embedding_transform_2")
+        self.project_hypothesis = _projection(checkpoint, "embedding_transform_3")
+        self.norm = nn.LayerNorm(self.width)
+        self.norm.load_state_dict(
+            {what: checkpoint.state[f"layernorm.{what}"] for what in ("weight", "bias")}
+        )
+        self.requires_grad_(False)
+        self.ignores_hypothesis_vector = checkpoint.ignores_hypothesis_vector
+
+    @property
+    def prefix(self) -> int:
+        """Positions before the hypothesis: four separators and three unfolded vectors."""
+        return 4 + 3 * (self.project_target[2].out_features // self.width)
+
+    def read(
+        self, vectors: Tensor, hypotheses: Sequence[Sequence[int]], hypothesis_vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """vectors and hypothesis_vectors [B, D], hypotheses as raw ids with the start token
+        → encoder states [B, prefix + T, width] and mask [B, prefix + T].
+
+        The start token is masked as padding is, but the tokens after it keep their positions.
+        """
+        if self.ignores_hypothesis_vector:
+            hypothesis_vectors = vectors
+        longest = max(map(len, hypotheses))
+        ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in hypotheses], device=vectors.device)
+        separator = self.encoder.words.weight[EOS].expand(len(vectors), 1, -1)
+        inputs = torch.cat(
+            (
+                separator,
+                self._unfold(self.project_target(vectors)),
+                separator,
+                self._unfold(self.project_hypothesis(hypothesis_vectors)),
+                separator,
+                self._unfold(self.project_difference(vectors - hypothesis_vectors)),
+                separator,
+                self.encoder.words(ids),
+            ),
+            dim=1,
+        )
+        mask = F.pad((ids != PAD).long(), (self.prefix, 0), value=1)
+        return self.encoder.read(self.norm(inputs), mask), mask
+
+
+def _projection(checkpoint: Checkpoint, name: str) -> nn.Sequential:
+    """Linear, GELU, Linear; the published dropout between them does nothing here."""
+    layers: list[nn.Linear] = []
+    for index in (0, 3):
+        weight, bias = (checkpoint.state[f"{name}.{index}.{what}"] for what in ("weight", "bias"))
+        layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        layers.append(layer)
+    return nn.Sequential(layers[0], nn.GELU(), layers[1]).requires_grad_(False)
