@@ -6,6 +6,7 @@ import grpc
 
 from nextvec.settings import TlsSettings
 from nextvec.tls import client_credentials
+from nextvec.tracing import NO_TRACING, Tracing
 
 MAX_MESSAGE_BYTES = 32 * 2**20
 
@@ -30,15 +31,43 @@ SERVICE_CONFIG = {
 
 
 def open_channel(
-    address: str, tls: TlsSettings | None = None, *, max_message_bytes: int = MAX_MESSAGE_BYTES
+    address: str,
+    tls: TlsSettings | None = None,
+    *,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+    tracing: Tracing = NO_TRACING,
 ) -> grpc.aio.Channel:
     """A channel to "host:port", or to any name gRPC resolves, such as "dns:///host:port".
 
     A bare "host:port" is resolved by DNS to all its addresses, over which calls go round. Connecting is
     lazy: an address where nobody listens shows at the first call, as StageUnavailable.
     """
-    target = address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
-    options = [
+    options = _options(max_message_bytes)
+    credentials = client_credentials(tls) if tls else None
+    if credentials is None:
+        return grpc.aio.insecure_channel(_target(address), options=options, interceptors=tracing.client)
+    return grpc.aio.secure_channel(
+        _target(address), credentials, options=options, interceptors=tracing.client
+    )
+
+
+def open_blocking_channel(
+    address: str, tls: TlsSettings | None = None, *, max_message_bytes: int = MAX_MESSAGE_BYTES
+) -> grpc.Channel:
+    """The same for callers without an event loop, without traces."""
+    options = _options(max_message_bytes)
+    credentials = client_credentials(tls) if tls else None
+    if credentials is None:
+        return grpc.insecure_channel(_target(address), options=options)
+    return grpc.secure_channel(_target(address), credentials, options=options)
+
+
+def _target(address: str) -> str:
+    return address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
+
+
+def _options(max_message_bytes: int) -> list[tuple[str, str | int]]:
+    return [
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
@@ -48,7 +77,3 @@ def open_channel(
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]
-    credentials = client_credentials(tls) if tls else None
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=options)
-    return grpc.aio.secure_channel(target, credentials, options=options)

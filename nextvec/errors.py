@@ -129,7 +129,9 @@ ERROR_ID_KEY = "nextvec-error-id"
 RETRY_DELAY_KEY = "grpc-retry-pushback-ms"
 """Trailing metadata; the last one is gRPC's own, which its retry policy honours."""
 
-_ERROR_CODES = {status: ErrorCode.Value(f"ERROR_CODE_{status.name}") for status in STATUS.values()}
+_ERROR_CODES: dict[grpc.StatusCode, Any] = {
+    status: ErrorCode.Value(f"ERROR_CODE_{status.name}") for status in STATUS.values()
+}
 _CLASSES = {status: cls for cls, status in STATUS.items()}
 _CLASSES_BY_CODE = {code: _CLASSES[status] for status, code in _ERROR_CODES.items()}
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -55,13 +56,13 @@ class Health(health_pb2_grpc.HealthServicer):
             yield _Status(status=status)
             told = status
 
-    def _has_news(self, service: str, told: "_Status.ServingStatus | None") -> bool:
+    def _has_news(self, service: str, told: int | None) -> bool:
         return self._draining or self._status(service) != told
 
-    def _status(self, service: str) -> "_Status.ServingStatus":
+    def _status(self, service: str) -> int:
         return self._statuses.get(service, _Status.SERVICE_UNKNOWN)
 
-    async def _update(self, statuses: dict[str, "_Status.ServingStatus"]) -> None:
+    async def _update(self, statuses: dict[str, Any]) -> None:
         async with self._changed:
             self._statuses.update(statuses)
             self._changed.notify_all()

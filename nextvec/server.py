@@ -1,9 +1,7 @@
 """Servers: one per port, several in one loop; health, reflection, metrics, and a graceful end."""
 
 import asyncio
-import errno
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -15,13 +13,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry, start_http_server
 
-from nextvec.errors import PortInUse, StartupError
+from nextvec.errors import StartupError
 from nextvec.health import Health
 from nextvec.interceptor import RequestInterceptor
 from nextvec.logs import get_log
 from nextvec.metrics import Metrics
+from nextvec.ports import require_free
 from nextvec.settings import ServerSettings
 from nextvec.tls import server_credentials
+from nextvec.tracing import NO_TRACING, Tracing
 
 log = get_log(__name__)
 
@@ -46,6 +46,7 @@ class Server:
         metrics: Metrics,
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        tracing: Tracing = NO_TRACING,
         serving: bool = True,
     ) -> None:
         """`port` 0 takes a free one; `interceptors` run inside the one that maps errors, so may raise."""
@@ -54,7 +55,8 @@ class Server:
         names = [service.name for service in services]
         self.health = Health(names, serving=serving)
         self._server = grpc.aio.server(
-            interceptors=[RequestInterceptor(metrics), *interceptors], options=_options(settings)
+            interceptors=[*tracing.server, RequestInterceptor(metrics), *interceptors],
+            options=_options(settings),
         )
         for service in services:
             service.add(service.servicer, self._server)
@@ -65,7 +67,7 @@ class Server:
     async def start(self) -> None:
         """Binds the port, which `port` is from then on. Raises PortInUse or StartupError."""
         host = self._settings.host
-        _require_free(host, self.port)
+        require_free(host, self.port)
         address = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         credentials = server_credentials(self._settings)
         try:
@@ -74,7 +76,8 @@ class Server:
             else:
                 self.port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise StartupError(f"cannot listen on {address}: {error}") from None
+            hint = "; are the TLS files a matching certificate and key in PEM?" if credentials else ""
+            raise StartupError(f"cannot listen on {address}: {error}{hint}") from None
         await self._server.start()
         log.info("listening", host=host, port=self.port, tls=credentials is not None)
 
@@ -150,7 +153,7 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
 def _start_exporter(settings: ServerSettings, registry: CollectorRegistry) -> Callable[[], None]:
     if settings.metrics_port is None:
         return lambda: None
-    _require_free(settings.host, settings.metrics_port)
+    require_free(settings.host, settings.metrics_port)
     server, thread = start_http_server(settings.metrics_port, settings.host, registry)
     log.info("metrics", host=settings.host, port=server.server_port)
 
@@ -160,18 +163,3 @@ def _start_exporter(settings: ServerSettings, registry: CollectorRegistry) -> Ca
         thread.join()
 
     return end
-
-
-def _require_free(host: str, port: int) -> None:
-    """gRPC says only that binding failed; this says why."""
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"port {port} on {host} is in use: stop the process that listens there or choose another port"
-            ) from None
-        raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -160,10 +160,10 @@ async def ask(
     """
     last = None
     async for response in exchange(method, [request], stage=stage, deadline=deadline):
-        last = raise_for_item(response)
+        last = response
     if last is None:
         raise InternalError(f"{stage} ended the stream without an answer")
-    return last
+    return raise_for_item(last)
 
 
 def raise_for_item(response: Resp) -> Resp:

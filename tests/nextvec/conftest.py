@@ -12,6 +12,7 @@ from nextvec.metrics import Metrics
 from nextvec.server import Server, Service
 from nextvec.settings import ServerSettings
 from nextvec.stream import serve_items
+from nextvec.tracing import NO_TRACING, Tracing
 from nextvec.v1 import encoder_pb2_grpc
 from nextvec.v1.encoder_pb2 import EncodeResponse
 
@@ -32,11 +33,11 @@ class ToyEncoder(encoder_pb2_grpc.EncoderServiceServicer):
 class Toy:
     """A running server, its channel and stub, and its metrics."""
 
-    def __init__(self, server: Server, metrics: Metrics) -> None:
+    def __init__(self, server: Server, metrics: Metrics, tracing: Tracing) -> None:
         self.server = server
         self.metrics = metrics
         self.address = f"127.0.0.1:{server.port}"
-        self.channel = open_channel(self.address)
+        self.channel = open_channel(self.address, tracing=tracing)
         self.stub = encoder_pb2_grpc.EncoderServiceStub(self.channel)
 
 
@@ -45,16 +46,17 @@ def serving():
     """`async with serving(handle) as toy`: a toy encoder that answers with `handle`."""
 
     @asynccontextmanager
-    async def start(handle: Handle, servicer=None, **settings) -> AsyncIterator[Toy]:
+    async def start(handle: Handle, servicer=None, tracing=NO_TRACING, **settings) -> AsyncIterator[Toy]:
         metrics = Metrics(CollectorRegistry())
         service = Service(
             "nextvec.v1.EncoderService",
             encoder_pb2_grpc.add_EncoderServiceServicer_to_server,
             servicer or ToyEncoder(handle),
         )
-        server = Server(ServerSettings(**{"drain_seconds": 5, **settings}), 0, [service], metrics)
+        settings = ServerSettings(**{"drain_seconds": 5, **settings})
+        server = Server(settings, 0, [service], metrics, tracing=tracing)
         await server.start()
-        toy = Toy(server, metrics)
+        toy = Toy(server, metrics, tracing)
         try:
             yield toy
         finally:
