@@ -45,7 +45,7 @@ def build(documents: Iterable[Document], family: Family, folder: Path) -> Iterat
     while group := list(islice(remaining, DOCUMENTS_PER_PART)):
         path = folder / f"part-{number:05}.parquet"
         if not path.exists():
-            rows = [row for document in group for row in _rows(document, family)]
+            rows = [row for document in group for row in chunk_rows(document, family)]
             partial = path.with_suffix(".partial")
             pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
             partial.replace(path)
@@ -84,7 +84,8 @@ def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def _rows(document: Document, family: Family) -> list[dict[str, object]]:
+def chunk_rows(document: Document, family: Family) -> list[dict[str, object]]:
+    """The document's chunks in reading order, as rows of the schema."""
     raw = document.chunks or [
         sentence for paragraph in document.text.split("\n\n") for sentence in sentences(paragraph)
     ]
