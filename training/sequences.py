@@ -60,7 +60,7 @@ class Sequences:
         rows = sum(len(t) for t in table)
         if len(vectors) != rows:
             raise SequencesError(
-                f"{folder} has {rows} chunks but {len(vectors)} vectors; remove its .npy files and encode again"
+                f"{folder} has {rows} chunks, {len(vectors)} vectors; remove its .npy files and encode again"
             )
         numbers: dict[str, int] = {}
         origins: list[Origin] = []
