@@ -5,7 +5,7 @@ A request message has `request_id`; a response message has `request_id` and `err
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 import grpc
@@ -130,7 +130,7 @@ def _usable_id(request: Any, in_flight: set[str]) -> str:
 
 async def exchange(
     method: Callable[..., Any], requests: Iterable[Req], *, stage: str, deadline: Deadline | None = None
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Sends `requests` over one new stream of a stub's `method` and yields the responses as they come.
 
     Failed items come as responses with `error` set; a failed stream raises its NextvecError. The call ends

@@ -1,0 +1,83 @@
+"""The gateway's process: `python -m gateway`, set by NEXTVEC_ variables. Six servers in one loop."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from prometheus_client import CollectorRegistry
+
+from gateway.board import RouteBoard
+from gateway.completions import Admission, Completions
+from gateway.cutting import Cutter
+from gateway.limits import Limits
+from gateway.metrics import GatewayMetrics
+from gateway.pipeline import Pipeline
+from gateway.service import GatewayService
+from gateway.settings import GatewaySettings
+from gateway.stages import Stages
+from nextvec.errors import StartupError
+from nextvec.family import Family, FamilyError
+from nextvec.logs import configure_logs
+from nextvec.metrics import Metrics
+from nextvec.routes import GATEWAY_SERVICE, ROUTES
+from nextvec.server import Server, Service, run, serve
+from nextvec.settings import variable
+from nextvec.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
+
+
+async def serve_gateway(
+    settings: GatewaySettings,
+    cutter: Cutter,
+    space: str,
+    ports: Mapping[str, int],
+    *,
+    registry: CollectorRegistry | None = None,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[Mapping[str, int]], None] = lambda ports: None,
+) -> None:
+    """Serves every route on its port of `ports`, 0 for a free one, until stopped.
+
+    `cutter` and `space` are the family's. `ready` gets the ports once all of them listen.
+    """
+    metrics = Metrics(registry or CollectorRegistry())
+    own_metrics = GatewayMetrics(metrics.registry)
+    bound = dict(ports)
+    stages = Stages(settings, own_metrics)
+    completions = Completions(
+        Pipeline(stages, cutter, space),
+        Limits(settings.max_chunks, bound),
+        Admission(settings.max_in_flight),
+        own_metrics,
+        budget_seconds=settings.budget_seconds,
+    )
+    board = RouteBoard(stages, bound)
+    servers = {}
+    for route in ROUTES:
+        servicer = GatewayService(route, completions, board)
+        service = Service(GATEWAY_SERVICE, add_GatewayServiceServicer_to_server, servicer)
+        servers[route.name] = Server(settings, ports[route.name], [service], metrics)
+
+    def listening() -> None:
+        bound.update((name, server.port) for name, server in servers.items())
+        ready(bound)
+
+    await serve([*servers.values()], settings, metrics, stop=stop, ready=listening, close=[stages.close])
+
+
+async def main() -> None:
+    """Reads the environment and serves."""
+    settings = GatewaySettings.from_mapping(os.environ)
+    configure_logs(settings.log_level, settings.log_format)
+    try:
+        family = Family.open(settings.family, settings.artifacts / "families")
+        cutter = Cutter(family.count_tokens, family.token_limit)
+        space = family.space
+    except (FamilyError, OSError) as error:
+        raise StartupError(f"{error}; see {variable('family')} and {variable('artifacts')}") from error
+    ports = {route.name: route.port + settings.port_offset for route in ROUTES}
+    await serve_gateway(settings, cutter, space, ports)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

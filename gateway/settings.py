@@ -1,0 +1,41 @@
+"""Settings of the gateway process."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from nextvec.routes import stage_named
+from nextvec.settings import ServerSettings
+
+
+def _default(stage: str) -> str:
+    return f"127.0.0.1:{stage_named(stage).port}"
+
+
+def _reachable(address: str) -> str:
+    if ":" not in address:
+        raise ValueError("must be host:port, or a name that gRPC resolves such as dns:///host:port")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_reachable)]
+
+
+class GatewaySettings(ServerSettings):
+    """Where the stages are, how long each may take, and how much one request may ask."""
+
+    encoder_address: Address = Field(_default("encoder"), description="host:port of the encoder")
+    lvm_address: Address = Field(_default("lvm"), description="host:port of the LVM stage")
+    snap_address: Address = Field(_default("snap"), description="host:port of the snap stage")
+    decoder_address: Address = Field(_default("decoder"), description="host:port of the decoder")
+    family: str = Field("mini", min_length=1, description="model family: a folder in artifacts/families")
+    artifacts: Path = Field(Path("artifacts"), description="folder with families and models")
+    port_offset: int = Field(0, ge=0, le=50_000, description="added to the ports 9001 to 9006")
+    budget_seconds: float = Field(3, gt=0, description="time of a request per chunk it generates, at most")
+    encode_seconds: float = Field(2, gt=0, description="the encoder's share of a request's time, at most")
+    lvm_seconds: float = Field(0.2, gt=0, description="the LVM's share, where the model is in memory")
+    snap_seconds: float = Field(0.2, gt=0, description="the snap stage's share, at most")
+    decode_seconds: float = Field(2, gt=0, description="the decoder's share for one chunk, at most")
+    max_chunks: int = Field(16, ge=1, description="chunks that one request may generate")
+    max_in_flight: int = Field(256, ge=1, description="requests worked on at once; more are refused")
