@@ -7,7 +7,7 @@ from pathlib import Path
 from nextvec import weights
 from nextvec.family import Family
 from nextvec.weights import Storage
-from training.inversion_models import Inverter, Corrector
+from training.inversion_models import Corrector, Inverter
 
 # Both are views of the token embeddings; a checkpoint holds the table once.
 _TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
@@ -33,6 +33,7 @@ def export(
         "max_seq_length": family.token_limit,
         "num_repeat_tokens": model.shape.memory,
         "embedder_model_name": family.name,
+        "space": family.space,
         "encoder_decoder": model.encoder_decoder.config.to_diff_dict(),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
