@@ -23,6 +23,7 @@ from nextvec.metrics import Metrics
 from nextvec.routes import GATEWAY_SERVICE, ROUTES
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import variable
+from nextvec.tracing import start_tracing
 from nextvec.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
 
 
@@ -43,7 +44,8 @@ async def serve_gateway(
     metrics = Metrics(registry or CollectorRegistry())
     own_metrics = GatewayMetrics(metrics.registry)
     bound = dict(ports)
-    stages = Stages(settings, own_metrics)
+    tracing = start_tracing("gateway", settings.otlp_endpoint)
+    stages = Stages(settings, own_metrics, tracing)
     completions = Completions(
         Pipeline(stages, cutter, space),
         Limits(settings.max_chunks, bound),
@@ -56,7 +58,7 @@ async def serve_gateway(
     for route in ROUTES:
         servicer = GatewayService(route, completions, board)
         service = Service(GATEWAY_SERVICE, add_GatewayServiceServicer_to_server, servicer)
-        servers[route.name] = Server(settings, ports[route.name], [service], metrics)
+        servers[route.name] = Server(settings, ports[route.name], [service], metrics, tracing=tracing)
 
     def listening() -> None:
         bound.update((name, server.port) for name, server in servers.items())

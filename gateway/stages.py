@@ -23,6 +23,7 @@ from nextvec.errors import (
 )
 from nextvec.routes import STAGES, Stage
 from nextvec.stream import exchange, raise_for_item
+from nextvec.tracing import NO_TRACING, Tracing
 from nextvec.v1.decoder_pb2 import DecodeRequest, DecodeResult, Hypothesis
 from nextvec.v1.decoder_pb2_grpc import DecoderServiceStub
 from nextvec.v1.encoder_pb2 import EncodeRequest, EncodeResult
@@ -49,10 +50,17 @@ class StageClient:
     """The channel to one stage, and calls over it."""
 
     def __init__(
-        self, stage: Stage, address: str, settings: GatewaySettings, metrics: GatewayMetrics
+        self,
+        stage: Stage,
+        address: str,
+        settings: GatewaySettings,
+        metrics: GatewayMetrics,
+        tracing: Tracing,
     ) -> None:
         self.name = stage.name
-        self.channel = open_channel(address, settings, max_message_bytes=settings.max_message_bytes)
+        self.channel = open_channel(
+            address, settings, max_message_bytes=settings.max_message_bytes, tracing=tracing
+        )
         self._service = stage.service
         self._where = f"the {stage.name} stage at {address}"
         self._health: Any = health_pb2_grpc.HealthStub(self.channel)
@@ -109,34 +117,41 @@ class StageClient:
     async def _converse(
         self, method: Callable[..., Any], request: Any, deadline: Deadline, hear: Callable[[Hypothesis], None]
     ) -> Any:
-        result = None
+        last = None
         async with aclosing(exchange(method, [request], stage=self.name, deadline=deadline)) as responses:
             async for response in responses:
-                raise_for_item(response)
-                if response.HasField("result"):
-                    result = response.result
-                elif response.WhichOneof("outcome") == "hypothesis":
+                if response.WhichOneof("outcome") == "hypothesis":
                     hear(response.hypothesis)
-        if result is None:
+                else:
+                    last = response
+        # Only now, so that a stream with a failed item ends by itself and does not count as cancelled.
+        if last is None or last.WhichOneof("outcome") is None:
             raise InternalError(f"{self._where} ended the stream without an answer")
-        return result
+        return raise_for_item(last).result
 
     def _named(self, error: NextvecError, seconds: float) -> NextvecError:
         if isinstance(error, DeadlineExceeded):
             return DeadlineExceeded(f"{self._where} did not answer within {seconds:.2f} s")
         # A stage that goes away while it answers ends the call as cancelled, unasked.
-        if isinstance(error, StageUnavailable | Cancelled):
-            return StageUnavailable(f"{self._where} is not available: {error.message}")
-        return error
+        if not isinstance(error, StageUnavailable | Cancelled):
+            return error
+        # What gRPC says about a lost connection is about its own workings and not about the remedy.
+        if error.message.startswith(f"{self.name}: "):
+            return StageUnavailable(f"{self._where} cannot be reached; start it, or wait until it is back")
+        return StageUnavailable(f"{self._where} is not available: {error.message}")
 
 
 class Stages:
     """The four stages, each call with its share of the request's time. Made inside the event loop."""
 
-    def __init__(self, settings: GatewaySettings, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, settings: GatewaySettings, metrics: GatewayMetrics, tracing: Tracing = NO_TRACING
+    ) -> None:
         self._settings = settings
         self.clients = {
-            stage.name: StageClient(stage, getattr(settings, f"{stage.name}_address"), settings, metrics)
+            stage.name: StageClient(
+                stage, getattr(settings, f"{stage.name}_address"), settings, metrics, tracing
+            )
             for stage in STAGES
         }
         self._encoder, self._lvm, self._snap, self._decoder = self.clients.values()

@@ -45,10 +45,14 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Projected:
-    """A projection, the neighbours it used, best first, and its cosine to the vector asked about."""
+    """A projection, the neighbours it used, best first, with raw vectors [K, D], and how near it stays.
+
+    `cos_vector` is its cosine to the vector asked about.
+    """
 
     projection: Projection
     neighbours: list[Neighbour]
+    vectors: Array
     cos_vector: float
 
 
@@ -118,7 +122,7 @@ class SnapEngine:
                 f"the exclusions leave none of the {len(self.bank)} entries of the bank; exclude less"
             )
         projection = policy_named(item.policy)(vectors, cosines, item.query, item.context)
-        return Projected(projection, neighbours, float(cosine(projection.vector, direction)))
+        return Projected(projection, neighbours, vectors, float(cosine(projection.vector, direction)))
 
     def _kept(
         self,

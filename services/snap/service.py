@@ -84,6 +84,7 @@ class SnapService(SnapServiceServicer):
                 timing=_timing(done),
                 bank_id=self._bank.id,
                 cos_vector=value.cos_vector,
+                neighbour_vectors=self._block(value.vectors),
             )
         )
 

@@ -35,6 +35,8 @@ async def test_the_answer_is_the_engines(serving, bank):
     assert result.bank_id == bank.record.id
     assert result.vector.space == SPACE
     assert result.cos_vector == pytest.approx(expected.cos_vector, abs=1e-6)
+    rows = [n.id for n in result.neighbours]
+    np.testing.assert_array_equal(from_block(result.neighbour_vectors, "neighbours"), bank.raw(rows))
 
 
 async def test_the_query_defaults_to_the_last_context_vector(serving, bank):
