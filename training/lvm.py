@@ -72,19 +72,21 @@ class LvmPreset:
 
 
 class Regression(nn.Module):
-    """A model and its loss: squared distance of the raw prediction to the unit target, mean over the batch.
+    """A model and its loss: squared distance of the raw prediction to the target, mean over the batch.
 
-    This is the mean squared error times the dimension. Adam's steps are the same for both; in these units
-    the loss is 1 - cos² at best and the gradients have a size that the clip was meant for.
+    The target has the norm that the model's `scale` says, and the distance is measured in units of that
+    norm. With a scale of 1 this is the original's mean squared error times the dimension; Adam's steps are
+    the same for both, while the gradients have a size that the clip is meant for.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, scale: float):
         super().__init__()
         self.model = model
+        self.scale = scale
 
     def forward(self, context: Tensor, target: Tensor) -> Tensor:
-        """context [B, 5, D], target [B, D] → loss."""
-        return (self.model(context).float() - target).square().sum(1).mean()
+        """Unit context [B, 5, D] and unit target [B, D] → loss."""
+        return (self.model(context).float() / self.scale - target).square().sum(1).mean()
 
 
 def train_lvm(
@@ -104,8 +106,9 @@ def train_lvm(
         return {"context": torch.from_numpy(context), "target": torch.from_numpy(target)}
 
     torch.manual_seed(preset.seed)
-    model = checkpoint.build(preset.architecture, _hyperparameters(sequences, preset))
-    yield from train(Regression(model), batch_at, preset.schedule(windows), folder, device)
+    hyperparameters = _hyperparameters(sequences, preset)
+    model = Regression(checkpoint.build(preset.architecture, hyperparameters), hyperparameters["scale"])
+    yield from train(model, batch_at, preset.schedule(windows), folder, device)
 
 
 def export_lvm(
@@ -127,7 +130,7 @@ def export_lvm(
     state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
     hyperparameters = _hyperparameters(sequences, preset)
     model = checkpoint.build(preset.architecture, hyperparameters)
-    Regression(model).load_state_dict(state["model"])
+    Regression(model, hyperparameters["scale"]).load_state_dict(state["model"])
     card = ModelCard(
         architecture=preset.architecture,
         hyperparameters=hyperparameters,

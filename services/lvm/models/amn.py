@@ -11,6 +11,7 @@ class Hyperparameters:
     """Sizes of the network; 1,510,912 parameters as they stand."""
 
     dimensions: int = 768
+    scale: float = 1.0  # of the directions read and predicted; see services/lvm/models/__init__.py
     attention: int = 256  # width of keys and query
     hidden: int = 512
 
@@ -21,7 +22,7 @@ class Model(nn.Module):
     def __init__(self, hyperparameters: Hyperparameters):
         super().__init__()
         h = hyperparameters
-        self.scale = h.attention**0.5
+        self.scale, self.temperature = h.scale, h.attention**0.5
         self.context_encoder = nn.Linear(h.dimensions, h.attention)
         self.query_encoder = nn.Linear(h.dimensions, h.attention)
         self.residual_net = nn.Sequential(
@@ -39,10 +40,11 @@ class Model(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """context [B, T, D] → next vector [B, D]."""
+        context = context * self.scale
         baseline = context.mean(1)  # [B, D]
         keys = self.context_encoder(context)  # [B, T, A]
         query = self.query_encoder(baseline)  # [B, A]
-        scores = torch.einsum("ba,bta->bt", query, keys) / self.scale
+        scores = torch.einsum("ba,bta->bt", query, keys) / self.temperature
         shares = scores.float().softmax(1)  # [B, T]
         mixture = torch.einsum("bt,btd->bd", shares.to(context.dtype), context)
         return baseline + self.residual_net(torch.cat((baseline, mixture), 1))

@@ -10,6 +10,7 @@ class Hyperparameters:
     """Sizes of the network; 7,095,552 parameters as they stand."""
 
     dimensions: int = 768
+    scale: float = 1.0  # of the directions read and predicted; see services/lvm/models/__init__.py
     width: int = 512
     layers: int = 4
 
@@ -20,13 +21,14 @@ class Model(nn.Module):
     def __init__(self, hyperparameters: Hyperparameters):
         super().__init__()
         h = hyperparameters
+        self.scale = h.scale
         self.input_proj = nn.Linear(h.dimensions, h.width)
         self.blocks = nn.ModuleList(_Block(h.width) for _ in range(h.layers))
         self.output_proj = nn.Linear(h.width, h.dimensions)
 
     def forward(self, context: Tensor) -> Tensor:
         """context [B, T, D] → next vector [B, D]."""
-        x = self.input_proj(context)  # [B, T, W]
+        x = self.input_proj(context * self.scale)  # [B, T, W]
         for block in self.blocks:
             x = block(x)
         return self.output_proj(x[:, -1])

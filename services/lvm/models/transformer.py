@@ -12,6 +12,7 @@ class Hyperparameters:
     """Sizes of the network; 17,867,520 parameters as they stand."""
 
     dimensions: int = 768
+    scale: float = 1.0  # of the directions read and predicted; see services/lvm/models/__init__.py
     width: int = 512
     heads: int = 8
     feed_forward: int = 2048
@@ -25,6 +26,7 @@ class Model(nn.Module):
     def __init__(self, hyperparameters: Hyperparameters):
         super().__init__()
         h = hyperparameters
+        self.scale = h.scale
         self.input_proj = nn.Linear(h.dimensions, h.width)
         layer = nn.TransformerDecoderLayer(h.width, h.heads, h.feed_forward, h.dropout, batch_first=True)
         self.transformer_decoder = nn.TransformerDecoder(layer, h.layers)
@@ -35,7 +37,7 @@ class Model(nn.Module):
     def forward(self, context: Tensor) -> Tensor:
         """context [B, T, D] → next vector [B, D]."""
         length = context.shape[1]
-        x = self.input_proj(context)  # [B, T, W]
+        x = self.input_proj(context * self.scale)  # [B, T, W]
         memory = x = x + _sinusoids(length, x.shape[2], x)
         future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
         *layers, last = self.transformer_decoder.layers

@@ -41,7 +41,7 @@ def test_the_card_names_everything_a_model_must_carry(folder):
     card = ModelCard.read(folder)
     assert card.name == folder.name
     assert card.id == f"{folder.name}@{weights.sha256(folder / 'model.safetensors')[:12]}"
-    assert card.hyperparameters == {"dimensions": 768, "attention": 8, "hidden": 8}
+    assert card.hyperparameters == {"dimensions": 768, "scale": 1.0, "attention": 8, "hidden": 8}
     assert card.trained_on[0].licence == "CC0-1.0"
     assert card.space == SPACE
 
@@ -90,7 +90,7 @@ def test_even_another_scale_of_the_attention_is_caught_by_the_probe(tmp_path, mo
 
     def rescaled(self, hyperparameters):
         original(self, hyperparameters)
-        self.scale = scale
+        self.temperature = scale
 
     monkeypatch.setattr(amn.Model, "__init__", rescaled)
     with pytest.raises(ModelError, match="golden probe"):

@@ -73,3 +73,13 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 def test_an_unknown_hyperparameter_is_refused_by_name():
     with pytest.raises(ModelError, match="depth"):
         build("amn", {"depth": 3})
+
+
+@pytest.mark.parametrize("architecture", PARAMETERS)
+def test_the_scale_multiplies_what_is_read_and_nothing_else(architecture):
+    model = toy_model(architecture)
+    contexts = torch.nn.functional.normalize(torch.randn(3, 5, 768), dim=-1)
+    with torch.inference_mode():
+        scaled = model(4 * contexts)
+        model.scale = 4.0
+        torch.testing.assert_close(model(contexts), scaled)

@@ -1,0 +1,103 @@
+"""Windows of five vectors and the next, from an encoded corpus."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.training.conftest import DIMENSIONS, LENGTHS
+from training.sequences import Origin, Sequences, SequencesError
+
+
+def test_a_document_of_n_chunks_has_n_minus_five_windows(sequences):
+    assert len(sequences) == sum(max(0, n - 5) for n in LENGTHS)
+    assert sequences.dimensions == DIMENSIONS
+
+
+def test_no_window_crosses_a_document(sequences):
+    rows = sequences.windows[:, None] + np.arange(-5, 1)
+    documents = sequences.document[rows]
+    assert (documents == documents[:, :1]).all()
+
+
+def test_contexts_and_targets_are_the_unit_directions_of_consecutive_rows(sequences):
+    context, target = sequences.directions(np.arange(len(sequences)))
+    assert context.shape == (len(sequences), 5, DIMENSIONS)
+    assert context.dtype == target.dtype == np.float32
+    raw = sequences.vectors.astype(np.float32)
+    for i, row in enumerate(sequences.windows):
+        expected = raw[row - 5 : row + 1] / np.linalg.norm(raw[row - 5 : row + 1], axis=1, keepdims=True)
+        np.testing.assert_allclose(np.vstack((context[i], target[i])), expected, atol=1e-6)
+
+
+def test_a_split_puts_every_document_on_one_side(sequences):
+    train, held = sequences.split(0.4)
+    assert len(train) + len(held) == len(sequences)
+    assert len(train)
+    assert len(held)
+    assert not {*train.document[train.windows]} & {*held.document[held.windows]}
+    assert train.vectors is held.vectors  # held once
+
+
+def test_a_split_depends_on_the_documents_id_alone(corpus_folder, sequences):
+    (corpus_folder / "part-00000.parquet").unlink()
+    (corpus_folder / "part-00000.npy").unlink()
+    rest = Sequences.load(corpus_folder)
+
+    def held(whole):
+        part = whole.split(0.4)[1]
+        return {whole.ids[number] for number in part.document[part.windows]}
+
+    assert held(rest) == held(sequences) & set(rest.ids)
+
+
+def test_sources_count_documents_and_chunks_that_have_windows(sequences):
+    assert list(sequences.sources()) == [
+        (Origin("source 1", "CC0-1.0"), 3, 9 + 30 + 25),
+        (Origin("source 0", "CC0-1.0"), 3, 12 + 20 + 6),
+    ]
+
+
+def test_a_limit_stops_at_the_first_part_that_reaches_it(corpus_folder):
+    assert len(Sequences.load(corpus_folder, limit=1).vectors) == sum(LENGTHS[:4])
+
+
+def test_the_digest_changes_with_the_data(corpus_folder, sequences):
+    assert Sequences.load(corpus_folder).digest == sequences.digest
+    vectors = np.load(corpus_folder / "part-00001.npy")
+    np.save(corpus_folder / "part-00001.npy", vectors[::-1])
+    assert Sequences.load(corpus_folder).digest != sequences.digest
+
+
+def test_a_gap_in_a_document_ends_its_windows(corpus_folder, sequences):
+    path = corpus_folder / "part-00000.parquet"
+    table = pq.read_table(path)
+    keep = [i for i in range(len(table)) if i != 6]  # chunk 6 of a document of 12
+    pq.write_table(table.take(keep), path)
+    np.save(path.with_suffix(".npy"), np.load(path.with_suffix(".npy"))[keep])
+    assert len(Sequences.load(corpus_folder)) == len(sequences) - 6
+
+
+def test_a_corpus_that_is_not_encoded_is_refused(corpus_folder):
+    (corpus_folder / "part-00001.npy").unlink()
+    with pytest.raises(SequencesError, match=r"part-00001.parquet has no vectors"):
+        Sequences.load(corpus_folder)
+
+
+def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
+    with pytest.raises(SequencesError, match="no part-"):
+        Sequences.load(tmp_path)
+
+
+def test_vectors_of_another_corpus_are_refused(corpus_folder):
+    np.save(corpus_folder / "part-00001.npy", np.ones((3, DIMENSIONS), np.float16))
+    with pytest.raises(SequencesError, match=r"chunks, \d+ vectors"):
+        Sequences.load(corpus_folder)
+
+
+def test_documents_too_short_for_a_window_are_refused(corpus_folder):
+    path = corpus_folder / "part-00000.parquet"
+    (corpus_folder / "part-00001.parquet").unlink()
+    pq.write_table(pq.read_table(path).slice(0, 5), path)
+    np.save(path.with_suffix(".npy"), np.load(path.with_suffix(".npy"))[:5])
+    with pytest.raises(SequencesError, match="no document of more than 5"):
+        Sequences.load(corpus_folder)
