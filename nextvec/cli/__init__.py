@@ -1,0 +1,34 @@
+"""The command `nextvec`. Each command imports what is heavy only when it runs."""
+
+import typer
+
+from nextvec.cli import bank
+from nextvec.cli.complete import complete
+from nextvec.cli.demo import demo
+from nextvec.cli.doctor import doctor
+from nextvec.cli.exits import CommandGroup
+from nextvec.cli.routes import routes
+from nextvec.cli.stages import decode, encode, predict, snap
+from nextvec.cli.up import up
+
+app = typer.Typer(
+    cls=CommandGroup,
+    help="Predict the next text from a text, by way of vectors.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+_SYSTEM = "The system"
+app.command(rich_help_panel=_SYSTEM)(up)
+app.command(rich_help_panel=_SYSTEM)(demo)
+app.command(rich_help_panel=_SYSTEM)(complete)
+app.command(rich_help_panel=_SYSTEM)(routes)
+app.command(rich_help_panel=_SYSTEM)(doctor)
+
+_STAGES = "One stage at a time, on files"
+app.command(rich_help_panel=_STAGES)(encode)
+app.command(rich_help_panel=_STAGES)(predict)
+app.command(rich_help_panel=_STAGES)(snap)
+app.command(rich_help_panel=_STAGES)(decode)
+
+app.add_typer(bank.app, name="bank", rich_help_panel="Data")

@@ -1,0 +1,53 @@
+"""`nextvec bank`: banks of real text, which predictions are pulled onto."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nextvec.cli.layout import artifacts_folder
+from nextvec.cli.output import AsJson, err, out, print_json
+from nextvec.errors import InvalidInput
+
+app = typer.Typer(help="Banks of real text, which predictions are pulled onto.", no_args_is_help=True)
+
+
+@app.command()
+def build(
+    folder: Annotated[
+        list[Path],
+        typer.Argument(exists=True, help="Folders or files of .txt, .md or .jsonl(.gz) documents."),
+    ],
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", file_okay=False, help="Where the bank goes; without, the family's."),
+    ] = None,
+    family: Annotated[str, typer.Option(help="Model family whose encoder makes the vectors.")] = "mini",
+    artifacts: Annotated[Path | None, typer.Option(help="Folder with families and models.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build a bank: cut the documents into chunks, encode them, index them."""
+    from dataclasses import asdict
+
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from nextvec.family import Family
+    from services.snap.bank import Bank
+    from training.bank import build_bank
+    from training.documents import DocumentError
+
+    source = Family.open(family, (artifacts or artifacts_folder()) / "families")
+    target = out_folder or source.part("bank")
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=err) as progress:
+            task = progress.add_task("encoding chunks", total=None)
+            for step in build_bank(folder, source, target):
+                progress.update(task, completed=step.done, total=step.total)
+    except DocumentError as error:
+        raise InvalidInput(str(error)) from None
+    record = Bank.open(target, source.space).record
+    if as_json:
+        print_json({"folder": str(target), "id": record.id, **asdict(record)})
+        return
+    out.print(f"{target}: {record.entries:,} chunks of {record.documents:,} documents, {record.id}")

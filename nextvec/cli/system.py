@@ -1,0 +1,225 @@
+"""A whole system on this machine: its processes started together, watched, and stopped in order."""
+
+import asyncio
+import contextlib
+import ctypes
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from nextvec.errors import StageUnavailable, StartupError
+
+_TAIL = 20
+"""Lines of a process's output kept, to say why it died."""
+
+_POLL_SECONDS = 0.1
+
+_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """One process to run: `python -m module` with `environment`, healthy when all `ports` say so."""
+
+    name: str
+    module: str
+    ports: tuple[int, ...]
+    environment: Mapping[str, str]
+    last: bool = False  # stands in front of the others: it is stopped before them
+
+
+@dataclass
+class Process:
+    """A process that runs, and the last lines it said."""
+
+    spec: ProcessSpec
+    handle: asyncio.subprocess.Process
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL))
+    reader: "asyncio.Task[None] | None" = None
+
+    @property
+    def last_words(self) -> str:
+        """How it ended, and its last line."""
+        code = self.handle.returncode
+        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
+        said = f": {self.tail[-1]}" if self.tail else ""
+        return f"{self.spec.name} ended {how}{said}"
+
+
+class System:
+    """Runs processes. Use as a context manager: leaving it stops them all.
+
+    Lines they print go to `log_folder/<name>.log`, or to `tell` with the name in front.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        host: str,
+        *,
+        log_folder: Path | None = None,
+        tell: Callable[[str, str], None] = lambda name, line: None,
+        grace_seconds: float = 15,
+    ) -> None:
+        """`grace_seconds` is the time a process has to end by itself when told to."""
+        self._specs = specs
+        self._host = host
+        self._log_folder = log_folder
+        self._tell = tell
+        self._grace = grace_seconds
+        self.processes: list[Process] = []
+
+    async def __aenter__(self) -> Self:
+        if self._log_folder:
+            self._log_folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for spec in self._specs:
+                self.processes.append(await self._start(spec))
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+    async def healthy(self, timeout: float, ready: Callable[[ProcessSpec, float], None]) -> None:
+        """Waits until every process is healthy, calling `ready` with each and the seconds it took.
+
+        Raises StartupError, with the process's last line, when one ends before, and StageUnavailable,
+        naming those that are not, when `timeout` seconds are over.
+        """
+        started = time.monotonic()
+        waiting = {process.spec.name for process in self.processes}
+
+        async def wait(process: Process) -> None:
+            for port in process.spec.ports:
+                await self._healthy(process, port)
+            waiting.discard(process.spec.name)
+            ready(process.spec, time.monotonic() - started)
+
+        try:
+            async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
+                for process in self.processes:
+                    group.create_task(wait(process))
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        except TimeoutError:
+            names = ", ".join(sorted(waiting))
+            raise StageUnavailable(f"not healthy after {timeout:.0f} s: {names}; see their logs") from None
+
+    async def death(self) -> Process:
+        """Waits until a process ends that nobody told to, and returns it; each is returned once."""
+        alive = {asyncio.create_task(p.handle.wait()): p for p in self.processes}
+        try:
+            done, _ = await asyncio.wait(alive, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in alive:
+                task.cancel()
+        dead = alive[done.pop()]
+        self.processes.remove(dead)
+        await self._finish_reading(dead)
+        return dead
+
+    async def stop(self) -> None:
+        """Stops the processes in front, which finish what is in flight, then those behind them."""
+        for in_front in (True, False):
+            await asyncio.gather(*(self._end(p) for p in self.processes if p.spec.last == in_front))
+        self.processes.clear()
+
+    def kill(self) -> None:
+        """Ends every process now, whatever it is doing."""
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError):
+                process.handle.kill()
+
+    async def _start(self, spec: ProcessSpec) -> Process:
+        handle = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            spec.module,
+            env=dict(spec.environment),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=2**20,
+            # Ctrl-C in a terminal reaches the whole group; in one of their own, processes hear only from us.
+            process_group=0,
+            preexec_fn=_end_with_parent if _LIBC else None,
+        )
+        process = Process(spec, handle)
+        process.reader = asyncio.create_task(self._read(process))
+        return process
+
+    async def _read(self, process: Process) -> None:
+        with contextlib.ExitStack() as stack:
+            log: IO[str] | None = None
+            if self._log_folder:
+                path = self._log_folder / f"{process.spec.name}.log"
+                log = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))
+            assert process.handle.stdout is not None
+            while raw := await _line(process.handle.stdout):
+                line = raw.decode(errors="replace").rstrip()
+                if line:
+                    process.tail.append(line)
+                if log:
+                    log.write(f"{line}\n")
+                else:
+                    self._tell(process.spec.name, line)
+
+    async def _healthy(self, process: Process, port: int) -> None:
+        async with grpc.aio.insecure_channel(f"{self._host}:{port}") as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            while True:
+                if process.handle.returncode is not None:
+                    await self._finish_reading(process)
+                    raise StartupError(process.last_words)
+                with contextlib.suppress(grpc.RpcError):
+                    answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=2)
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _end(self, process: Process) -> None:
+        handle = process.handle
+        with contextlib.suppress(ProcessLookupError):
+            handle.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(self._grace):
+                await handle.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                handle.kill()
+            await handle.wait()
+        await self._finish_reading(process)
+
+    async def _finish_reading(self, process: Process) -> None:
+        if process.reader:
+            # A grandchild may hold the pipe open; what it says later is nobody's last word.
+            await asyncio.wait([process.reader], timeout=1)
+            process.reader.cancel()
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, or the start of one longer than the stream's limit."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.read(error.consumed)
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: a parent that is killed takes the child along, so that no port stays taken."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
