@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from services.families.embedder import Embedder
 from training.corpus import encode_texts
 from training.inversion_data import Batches, Pairs, noisy
 from training.inversion_models import PAD, Corrector, InversionShape, Inverter
-from training.loop import Progress, Schedule, train
+from training.loop import CHECKPOINT, Progress, Schedule, train
 
 SHARD = 8192  # hypotheses written in one piece
 
@@ -32,36 +33,37 @@ class CorrectorPreset:
 
 
 def write_hypotheses(
-    pairs: Pairs,
+    corpus: Path,
     inverter: Inverter,
     family: Family,
+    preset: CorrectorPreset,
     folder: Path,
     device: torch.device,
-    noise: float,
     batch: int = 256,
-) -> Iterator[int]:
-    """The frozen inverter's greedy text for every pair, and that text's vector, in shards.
+) -> Iterator[tuple[int, int]]:
+    """The frozen inverter's greedy text for every chunk, and that text's vector, in shards.
 
     A shard holds `ids` [n, token_limit] int16 beginning with the start token, and `vectors`
-    [n, dimensions] float16. Missing shards are written; yields the rows done so far.
+    [n, dimensions] float16. Missing shards are written; yields the rows done and their total.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    tokenizer = _tokenizer(family)
+    pairs = Pairs.load(corpus, tokenizer, preset.limit)
     embedder = Embedder.load(family).to(device)
     inverter.to(device).eval()
     for start in range(0, len(pairs), SHARD):
         rows = np.arange(start, min(start + SHARD, len(pairs)))
         path = folder / f"hypotheses-{start:08}.npz"
         if not path.exists():
-            targets = noisy(pairs.vectors[rows], noise, (start, 0))
-            ids = torch.cat([greedy(inverter, part.to(device), family.token_limit).cpu() for part in targets.split(batch)])
+            targets = noisy(pairs.vectors[rows], preset.noise, (start, 0)).split(batch)
+            ids = torch.cat([greedy(inverter, part.to(device), family.token_limit).cpu() for part in targets])
             texts = tokenizer.decode_batch(ids.tolist(), skip_special_tokens=True)
             vectors = encode_texts(embedder, [_within(embedder, text, family.token_limit) for text in texts])
             partial = path.with_suffix(".partial")
             with partial.open("wb") as file:
                 np.savez(file, ids=ids.numpy().astype(np.int16), vectors=vectors)
             partial.replace(path)
-        yield int(rows[-1]) + 1
+        yield int(rows[-1]) + 1, len(pairs)
 
 
 def train_corrector(
@@ -72,26 +74,27 @@ def train_corrector(
     folder: Path,
     device: torch.device,
 ) -> Iterator[Progress]:
-    """Trains on an encoded corpus and the hypotheses in `folder`, made first where they are missing.
+    """Trains on an encoded corpus and the hypotheses that `write_hypotheses` left in `folder`.
 
     The parts that corrector and inverter have in common start from the inverter's weights.
     """
-    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    tokenizer = _tokenizer(family)
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
-    for _ in write_hypotheses(pairs, inverter, family, folder / "hypotheses", device, preset.noise):
-        pass
-    shards = [np.load(path) for path in sorted((folder / "hypotheses").glob("*.npz"))]
+    shards = [np.load(path) for path in sorted(folder.glob("hypotheses-*.npz"))]
     hypotheses = np.concatenate([shard["ids"] for shard in shards])
     hypothesis_vectors = np.concatenate([shard["vectors"] for shard in shards])
+    if len(hypotheses) != len(pairs):
+        raise FailedPrecondition(
+            f"{folder} has {len(hypotheses)} hypotheses for {len(pairs)} chunks; write them first"
+        )
     seed = preset.schedule.seed
     batches = Batches(np.diff(pairs.offsets), preset.batch_tokens, seed)
 
     def batch_at(step: int) -> dict[str, Tensor]:
         rows = batches.rows(step)
-        ids = hypotheses[rows].astype(np.int64)
         return {
             "vectors": noisy(pairs.vectors[rows], preset.noise, (seed, step)),
-            "hypothesis": torch.from_numpy(ids),
+            "hypothesis": torch.from_numpy(hypotheses[rows].astype(np.int64)),
             "hypothesis_vectors": torch.from_numpy(hypothesis_vectors[rows].astype(np.float32)),
             "labels": pairs.labels(rows),
         }
@@ -100,6 +103,13 @@ def train_corrector(
     model = Corrector(preset.shape, tokenizer.get_vocab_size())
     model.start_from(inverter)
     yield from train(model, batch_at, preset.schedule, folder, device)
+
+
+def load_corrector(folder: Path, shape: InversionShape, family: Family) -> Corrector:
+    """The corrector that `train_corrector` left in a run folder."""
+    model = Corrector(shape, _tokenizer(family).get_vocab_size())
+    model.load_state_dict(torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["model"])
+    return model
 
 
 @torch.inference_mode()
@@ -117,6 +127,10 @@ def greedy(model: Inverter, vectors: Tensor, limit: int) -> Tensor:
             use_cache=True,
         )
     return torch.nn.functional.pad(ids, (0, limit - ids.shape[1]), value=PAD)
+
+
+def _tokenizer(family: Family) -> Tokenizer:
+    return Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
 
 
 def _within(embedder: Embedder, text: str, limit: int) -> str:

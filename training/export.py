@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-
 from nextvec import weights
 from nextvec.family import Family
 from nextvec.weights import Storage

@@ -35,8 +35,9 @@ class Pairs:
             tokens.append(np.concatenate([np.asarray(e.ids, dtype=np.uint16) for e in encodings]))
             if limit and len(lengths) >= limit:
                 break
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return cls(np.concatenate(vectors), np.concatenate(tokens), offsets)
+        count = min(limit or len(lengths), len(lengths))
+        offsets = np.concatenate([[0], np.cumsum(lengths[:count])])
+        return cls(np.concatenate(vectors)[:count], np.concatenate(tokens), offsets)
 
     def __len__(self) -> int:
         return len(self.vectors)

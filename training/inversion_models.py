@@ -148,7 +148,9 @@ class Corrector(_Inversion):
         own = self.state_dict()
         self.load_state_dict({k: v for k, v in state.items() if own[k].shape == v.shape}, strict=False)
 
-    def forward(self, vectors: Tensor, hypothesis: Tensor, hypothesis_vectors: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, vectors: Tensor, hypothesis: Tensor, hypothesis_vectors: Tensor, labels: Tensor
+    ) -> Tensor:
         """vectors, hypothesis_vectors [B, dimensions], hypothesis ids [B, H], labels [B, T] → loss."""
         embed = self.encoder_decoder.shared
         separator = embed.weight[EOS].expand(len(vectors), 1, -1)

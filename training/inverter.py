@@ -10,9 +10,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from nextvec.family import Family
+from services.families.embedder import Embedder
 from training.inversion_data import Batches, Pairs, noisy
 from training.inversion_models import InversionShape, Inverter
-from training.loop import Progress, Schedule, train
+from training.loop import CHECKPOINT, Progress, Schedule, train
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,20 @@ def train_inverter(
     yield from train(model, batch_at, preset.schedule, folder, device)
 
 
+def load_inverter(folder: Path, shape: InversionShape, family: Family) -> Inverter:
+    """The inverter that `train_inverter` left in a run folder."""
+    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    model = Inverter(shape, tokenizer.get_vocab_size())
+    model.load_state_dict(torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["model"])
+    return model
+
+
 def encoder_rows(tokenizer: Tokenizer, family: Family) -> Tensor:
     """Start values for the token embeddings [V, width of the encoder] from the encoder's own.
 
     A token's row is the mean of the encoder's word pieces for the same letters; a token that
     continues a word takes the pieces that continue a word.
     """
-    from services.families.embedder import Embedder
-
     embedder = Embedder.load(family)
     pieces = embedder.tokenizer.get_vocab()
     table = embedder.encoder.words.weight.detach()

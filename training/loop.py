@@ -44,9 +44,7 @@ class Schedule:
         risen = min(1.0, (step + 1) / max(1, self.warmup))
         if self.warmup_share:
             risen = min(risen, progress / self.warmup_share)
-        return risen * (
-            self.final_rate + (self.rate - self.final_rate) * cosine
-        )
+        return risen * (self.final_rate + (self.rate - self.final_rate) * cosine)
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,9 @@ def train(
     torch.set_flush_denormal(True)
     torch.manual_seed(schedule.seed)
     model.to(device).train()
-    optimizer = torch.optim.AdamW(_groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(
+        _groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98), fused=True
+    )
     step, elapsed = _resume(folder / CHECKPOINT, model, optimizer, device)
     log = SummaryWriter(str(folder / "log"))
     saved = last = time.monotonic()
@@ -122,7 +122,12 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
 
 def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, elapsed: float) -> None:
     partial = path.with_suffix(".partial")
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "elapsed": elapsed}
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "elapsed": elapsed,
+    }
     torch.save(state, partial)
     partial.replace(path)
 

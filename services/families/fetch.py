@@ -54,7 +54,11 @@ def _unpickle(folder: Path) -> None:
     if target.exists() or list(folder.glob("model-*.safetensors")):
         return
     index = folder / _INDEX
-    names = sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["pytorch_model.bin"]
+    names = (
+        sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        if index.exists()
+        else ["pytorch_model.bin"]
+    )
     state: dict[str, torch.Tensor] = {}
     for name in names:
         if not (folder / name).is_file():

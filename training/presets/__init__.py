@@ -29,7 +29,12 @@ def _fill(kind: type[Preset], values: dict[str, Any], path: Path) -> Preset:
     hints = get_type_hints(kind)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - known):
-        raise PresetError(f"{path}: unknown settings {', '.join(unknown)}; {kind.__name__} has {', '.join(sorted(known))}")
+        raise PresetError(
+            f"{path}: unknown settings {', '.join(unknown)}; {kind.__name__} has {', '.join(sorted(known))}"
+        )
     return kind(
-        **{name: _fill(hints[name], value, path) if is_dataclass(hints[name]) else value for name, value in values.items()}
+        **{
+            name: _fill(hints[name], value, path) if is_dataclass(hints[name]) else value
+            for name, value in values.items()
+        }
     )
