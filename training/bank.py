@@ -14,6 +14,8 @@ from training.documents import read_documents
 
 SAMPLES = Path("artifacts") / "samples" / "articles"
 _ENCODED = 512  # chunks between two reports of progress
+_ENDS = ".!?:;,\"'”’)…"
+_HEADING_WORDS = 6  # a line of fewer, without a stop, is taken for a heading
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ def build_bank(
     The bank is written when the iterator is exhausted. Raises DocumentError or BankError where there is
     nothing to build it of.
     """
-    rows = [row for document in read_documents(*paths) for row in chunk_rows(document, family)]
+    rows = [
+        row
+        for document in read_documents(*paths)
+        for row in chunk_rows(document, family)
+        if _is_sentence(str(row["text"]))
+    ]
     if not rows:
         names = ", ".join(str(path) for path in paths)
         raise BankError(f"no text in {names}; give files or folders of .txt, .md or .jsonl documents")
@@ -49,5 +56,12 @@ def build_bank(
         [str(row["document_id"]) for row in rows],
         [int(str(row["position"])) for row in rows],
         space=family.space,
-        sources=(f"{row['source']} ({row['licence'] or 'licence not stated'})" for row in rows),
+        # A document that states no licence is a file of the user's own: the folder says enough.
+        sources=[f"{row['source']} ({row['licence']})" for row in rows if row["licence"]]
+        or [path.name for path in paths],
     )
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether a chunk is more than a heading, which is no answer to give and no text to decode to."""
+    return text[-1] in _ENDS or len(text.split()) >= _HEADING_WORDS

@@ -39,10 +39,10 @@ class ToyEmbedder:
 def documents(tmp_path):
     folder = tmp_path / "documents"
     (folder / "deep").mkdir(parents=True)
-    (folder / "one.txt").write_text("Zebras run fast. They eat grass.\n\nLions eat zebras.\n")
+    (folder / "one.txt").write_text("On zebras\n\nZebras run fast. They eat grass.\n\nLions eat zebras.\n")
     (folder / "deep" / "two.md").write_text("The quick brown fox jumps, and then it sleeps.\n")
     (folder / "three.jsonl").write_text(
-        '{"id": "x", "chunks": ["First.", "Second."], "license": "CC0-1.0"}\n'
+        '{"id": "x", "chunks": ["First.", "Second."], "source": "the folder", "license": "CC0-1.0"}\n'
     )
     return folder
 
@@ -56,16 +56,22 @@ def test_a_folder_of_documents_becomes_a_bank(documents, tmp_path):
     assert [(e.document_id, e.position) for e in entries] == [
         ("deep/two.md", 0),
         ("deep/two.md", 1),
-        ("one.txt", 0),
-        ("one.txt", 1),
+        ("one.txt", 1),  # the heading is left out
         ("one.txt", 2),
+        ("one.txt", 3),
         ("x", 0),
         ("x", 1),
     ]
     assert entries[2].text == "Zebras run fast."
     assert all(len(e.text.split()) <= family.token_limit for e in entries)
     assert bank.raw([2])[0][25] == 1  # one z
-    assert " (CC0-1.0)" in bank.record.sources
+    assert bank.record.sources == ("the folder (CC0-1.0)",)
+
+
+def test_documents_that_state_no_licence_are_named_by_their_folder(documents, tmp_path):
+    (documents / "three.jsonl").unlink()
+    list(build_bank([documents], ToyFamily(tmp_path), embedder=ToyEmbedder()))
+    assert Bank.open(tmp_path / "bank").record.sources == ("documents",)
 
 
 def test_another_folder_for_the_bank_can_be_given(documents, tmp_path):
