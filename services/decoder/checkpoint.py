@@ -102,7 +102,9 @@ def text_tokenizer(family: Family) -> Tokenizer:
             tokenizer.no_padding()
             tokenizer.no_truncation()
             return tokenizer
-    raise WeightsError(f"family {family.name!r} has no tokenizer.json in {family.part('inverter')}; restore it")
+    raise WeightsError(
+        f"family {family.name!r} has no tokenizer.json in {family.part('inverter')}; restore it"
+    )
 
 
 def rename(kind: Kind, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -128,7 +130,10 @@ def _check(kind: Kind, folder: Path, state: dict[str, Tensor], dimensions: int) 
     needed = [f"{p}.{n}.{what}" for p in _PROJECTIONS[kind] for n in (0, 3) for what in ("weight", "bias")]
     if kind == "corrector":
         needed += ["layernorm.weight", "layernorm.bias"]
-    needed += ["encoder_decoder.encoder.final_layer_norm.weight", "encoder_decoder.decoder.final_layer_norm.weight"]
+    needed += [
+        "encoder_decoder.encoder.final_layer_norm.weight",
+        "encoder_decoder.decoder.final_layer_norm.weight",
+    ]
     missing = [name for name in needed if name not in state]
     if missing:
         other: Kind = "inverter" if kind == "corrector" else "corrector"
@@ -138,7 +143,9 @@ def _check(kind: Kind, folder: Path, state: dict[str, Tensor], dimensions: int) 
     for projection in _PROJECTIONS[kind]:
         first, second = state[f"{projection}.0.weight"], state[f"{projection}.3.weight"]
         if first.shape[1] != dimensions:
-            raise WeightsError(f"{folder} reads vectors of {first.shape[1]} dimensions; the family's have {dimensions}")
+            raise WeightsError(
+                f"{folder} reads vectors of {first.shape[1]} dimensions; the family's have {dimensions}"
+            )
         if second.shape[0] % width or second.shape[1] != first.shape[0]:
             raise WeightsError(
                 f"{folder} is corrupt: {projection}.3.weight is {list(second.shape)}; "
@@ -150,7 +157,9 @@ def _weight_files(folder: Path) -> list[Path]:
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file() or not index.is_file():
         if not single.is_file() and any(folder.glob("pytorch_model*.bin")):
-            raise WeightsError(f"{folder} has only pickled weights, which are not loaded; convert them to safetensors")
+            raise WeightsError(
+                f"{folder} has only pickled weights, which are not loaded; convert them to safetensors"
+            )
         return [single]
     shards = _read_json(index).get("weight_map")
     if not isinstance(shards, dict):

@@ -68,11 +68,14 @@ class Engine:
 
     def start(self, walks: Sequence[tuple[Walk, int]]) -> None:
         """Takes on walks, each until so many corrections are done; at most `free` of them."""
-        taken_up = [walk for walk, _ in walks if walk.hypotheses]
-        vectors = iter(self.embed([walk.last.text for walk in taken_up]) if taken_up else ())
+        bare = [walk.last for walk, _ in walks if walk.hypotheses and walk.last.vector is None]
+        vectors = iter(self.embed([hypothesis.text for hypothesis in bare]) if bare else ())
         tasks = {}
         for walk, until in walks:
-            task = Task(walk.target, walk.last.ids, next(vectors)) if walk.hypotheses else Task(walk.target)
+            task = Task(walk.target)
+            if walk.hypotheses:
+                vector = walk.last.vector
+                task = Task(walk.target, walk.last.ids, next(vectors) if vector is None else vector)
             tasks[task] = _Work(walk, until)
         self._begin(tasks)
 
@@ -82,6 +85,12 @@ class Engine:
             if work.walk is walk:
                 del self._work[task]
                 self._backend.stop(task)
+
+    def clear(self) -> None:
+        """Abandons all walks."""
+        for task in self._work:
+            self._backend.stop(task)
+        self._work.clear()
 
     def advance(self) -> list[tuple[Walk, Hypothesis, bool]]:
         """Does the least unit of work.
@@ -99,7 +108,7 @@ class Engine:
         news, further = [], {}
         for work, (_, ids), text, vector, cosine in zip(works, written, texts, vectors, cosines, strict=True):
             walk = work.walk
-            hypothesis = Hypothesis(walk.steps + 1, tuple(ids), text, cosine)
+            hypothesis = Hypothesis(walk.steps + 1, tuple(ids), text, cosine, vector)
             walk.add(hypothesis)
             ended = walk.reaches(work.until)
             news.append((walk, hypothesis, ended))

@@ -1,13 +1,16 @@
 """Greedy texts of many rows at once: rows join and leave between passes, drafts are verified on the way."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from services.decoder.draft import Draft
 from services.decoder.inversion import EOS, PAD, Inversion
+
+Key = TypeVar("Key")
 
 PASS_TOKENS = 64
 """Tokens of a decoder pass over which further guesses cost more than they save, on a CPU."""
@@ -22,8 +25,8 @@ class Passes:
 
 
 @dataclass(eq=False)
-class _Row:
-    key: Hashable
+class _Row(Generic[Key]):
+    key: Key
     draft: Draft
     ids: list[int] = field(default_factory=lambda: [PAD])
 
@@ -114,8 +117,8 @@ class SlotCache:
         return keys, values
 
 
-class Generation:
-    """Writes texts with one model, at most `slots` at a time and `limit` tokens each, start token included."""
+class Generation(Generic[Key]):
+    """Writes texts with one model, `slots` at a time, of at most `limit` tokens with the start token."""
 
     def __init__(self, model: Inversion, slots: int, limit: int, memory: int):
         """`memory` is the most positions that an encoder input may have."""
@@ -124,24 +127,24 @@ class Generation:
         self._limit = limit
         self._cache = SlotCache(model, slots, limit, memory)
         self._bias = model.decoder.position_bias(2 * limit)
-        self._rows: list[_Row] = []
+        self._rows: list[_Row[Key]] = []
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def join(self, keys: Sequence[Hashable], states: Tensor, mask: Tensor | None, drafts: Sequence[Draft]) -> None:
+    def join(self, keys: Sequence[Key], states: Tensor, mask: Tensor | None, drafts: Sequence[Draft]) -> None:
         """Starts a text for each of B keys from encoder states [B, S, width] and mask [B, S]."""
         self._cache.join(self._model.decoder.remember(states), mask)
         self._rows += [_Row(key, draft) for key, draft in zip(keys, drafts, strict=True)]
 
-    def leave(self, key: Hashable) -> None:
+    def leave(self, key: Key) -> None:
         """Drops the text of a key, if it is being written."""
         for slot, row in enumerate(self._rows):
             if row.key == key:
                 self._drop(slot)
                 return
 
-    def advance(self) -> list[tuple[Hashable, list[int]]]:
+    def advance(self) -> list[tuple[Key, list[int]]]:
         """Runs one decoder pass and returns the texts that ended in it, as raw ids with the start token."""
         if not self._rows:
             return []
@@ -170,7 +173,7 @@ class Generation:
             self._drop(slot)
         return texts
 
-    def _accept(self, row: _Row, guessed: list[int], likeliest: list[int]) -> None:
+    def _accept(self, row: _Row[Key], guessed: list[int], likeliest: list[int]) -> None:
         """Takes the token after the last one, and each one after a guess that was right."""
         self.passes.rows += 1
         for token, guess in zip(likeliest, [*guessed, None], strict=False):
@@ -180,7 +183,7 @@ class Generation:
             if token != guess or self._has_ended(row):
                 return
 
-    def _has_ended(self, row: _Row) -> bool:
+    def _has_ended(self, row: _Row[Key]) -> bool:
         return row.ids[-1] == EOS or len(row.ids) >= self._limit
 
     def _drop(self, slot: int) -> None:

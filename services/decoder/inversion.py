@@ -1,4 +1,4 @@
-"""Inverter and corrector for inference (Morris et al., 2023): what their encoder reads, and what comes next."""
+"""Inverter and corrector (Morris et al., 2023): what their encoder reads, and what comes next."""
 
 from collections.abc import Sequence
 
@@ -27,8 +27,9 @@ class Inversion(nn.Module):
         self.width = self.encoder.shape.width
         # T5 ties its output layer to the token embeddings, T5 v1.1 does not.
         table = checkpoint.t5.get("lm_head.weight")
-        tied = table is None or torch.equal(table, words(checkpoint.t5))
-        self.head = self.encoder.words.weight if tied else nn.Parameter(table)
+        if table is None or torch.equal(table, words(checkpoint.t5)):
+            table = self.encoder.words.weight
+        self.head = nn.Parameter(table)
         self.requires_grad_(False)
         self.eval()
 
@@ -50,11 +51,8 @@ class Inverter(Inversion):
     def __init__(self, checkpoint: Checkpoint):
         super().__init__(checkpoint)
         self.project = _projection(checkpoint, "embedding_transform")
-
-    @property
-    def memory(self) -> int:
+        self.memory: int = checkpoint.state["embedding_transform.3.weight"].shape[0] // self.width
         """Positions that a vector unfolds to."""
-        return self.project[2].out_features // self.width
 
     def read(self, vectors: Tensor) -> tuple[Tensor, None]:
         """vectors [B, D] → encoder states [B, memory, width], none of them masked."""
@@ -75,11 +73,9 @@ class Corrector(Inversion):
         )
         self.requires_grad_(False)
         self.ignores_hypothesis_vector = checkpoint.ignores_hypothesis_vector
-
-    @property
-    def prefix(self) -> int:
+        memory = checkpoint.state["embedding_transform_1.3.weight"].shape[0] // self.width
+        self.prefix: int = 4 + 3 * memory
         """Positions before the hypothesis: four separators and three unfolded vectors."""
-        return 4 + 3 * (self.project_target[2].out_features // self.width)
 
     def read(
         self, vectors: Tensor, hypotheses: Sequence[Sequence[int]], hypothesis_vectors: Tensor
@@ -92,7 +88,8 @@ class Corrector(Inversion):
         if self.ignores_hypothesis_vector:
             hypothesis_vectors = vectors
         longest = max(map(len, hypotheses))
-        ids = torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in hypotheses], device=vectors.device)
+        padded = [[*row, *[PAD] * (longest - len(row))] for row in hypotheses]
+        ids = torch.tensor(padded, device=vectors.device)
         separator = self.encoder.words.weight[EOS].expand(len(vectors), 1, -1)
         inputs = torch.cat(
             (

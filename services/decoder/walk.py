@@ -1,6 +1,6 @@
 """A vector on its way to text: the hypotheses so far, and whether another one can still come."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -9,13 +9,15 @@ from torch import Tensor
 class Hypothesis:
     """What a vector reads as after `step` corrections.
 
-    `ids` are raw, with the start token; `cosine` is that of the text's own vector to the one decoded.
+    `ids` are raw, with the start token; `cosine` is that of the text's own vector [D] to the one decoded.
+    The vector is None where the hypothesis comes from a cache.
     """
 
     step: int
     ids: tuple[int, ...]
     text: str
     cosine: float
+    vector: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -45,9 +47,10 @@ class Walk:
         """The hypothesis nearest to the vector; of equals the earliest."""
         return max(self.hypotheses, key=lambda hypothesis: hypothesis.cosine)
 
-    def best_by(self, step: int) -> Hypothesis:
-        """The best hypothesis of at most `step` corrections."""
-        return max((h for h in self.hypotheses if h.step <= step), key=lambda hypothesis: hypothesis.cosine)
+    @property
+    def standing(self) -> "Standing":
+        """What it takes to go on from here later."""
+        return Standing(self.best, self.last, self.closed)
 
     def at(self, step: int) -> Hypothesis:
         """The text after `step` corrections, of a walk that was not taken up in the middle.
@@ -73,3 +76,21 @@ class Walk:
         """
         self.closed = any(earlier.ids == hypothesis.ids for earlier in self.hypotheses)
         self.hypotheses.append(hypothesis)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a walk stands: its best and its last hypothesis, and whether it is closed."""
+
+    best: Hypothesis
+    last: Hypothesis
+    closed: bool
+
+    def resume(self, target: Tensor) -> Walk:
+        """A walk that goes on from here, for the vector [D] it was made for."""
+        hypotheses = [self.last] if self.best.step == self.last.step else [self.best, self.last]
+        return Walk(target, hypotheses, self.closed)
+
+    def without_vectors(self) -> "Standing":
+        """The same, small enough to be kept."""
+        return replace(self, best=replace(self.best, vector=None), last=replace(self.last, vector=None))

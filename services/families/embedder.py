@@ -18,6 +18,9 @@ from services.families.t5 import T5Encoder
 class Embedder(nn.Module):
     """A family's encoder: texts → vectors [N, dimensions], float32, not normalised."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, encoder: nn.Module, recipe: EncoderRecipe, tokenizer: Tokenizer, dimensions: int):
         super().__init__()
         self.encoder = encoder

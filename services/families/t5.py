@@ -7,7 +7,7 @@ names, projections of the same input are joined; `rename` maps published names o
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -95,7 +95,7 @@ class T5Encoder(nn.Module):
         return encoder
 
     def forward(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
-        """ids, mask [B, T] → hidden states [B, T, width]: the embeddings, then one per layer, the last normed."""
+        """ids, mask [B, T] → states [B, T, width]: the embeddings, then one per layer, the last normed."""
         states = [self.words(ids)]
         bias = self._bias(mask)
         for block in self.blocks:
@@ -153,7 +153,7 @@ class T5Decoder(nn.Module):
 
     def remember(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Encoder states [B, S, width] → keys and values [B, heads, S, d] of every layer."""
-        return [block.remember(memory) for block in self.blocks]
+        return [cast(_Block, block).remember(memory) for block in self.blocks]
 
     def position_bias(self, length: int) -> Tensor:
         """[heads, length, length]: bias of query i on key j, all but -inf where j comes after i."""
@@ -223,7 +223,7 @@ class _Block(nn.Module):
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """q [B, heads, T, d], k and v [B, heads, S, d], bias broadcast to [B, heads, T, S] → [B, T, heads * d]."""
+    """q [B, heads, T, d], k and v [B, heads, S, d], bias for [B, heads, T, S] → [B, T, heads * d]."""
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
     return mixed.transpose(1, 2).flatten(2)
 

@@ -9,6 +9,7 @@ from services.decoder.draft import Draft
 from services.decoder.generation import Generation
 from services.decoder.inversion import Corrector, Inverter
 
+
 class Native:
     """Own inference modules, one key-value cache for each model, drafts verified in corrections."""
 
@@ -17,8 +18,10 @@ class Native:
         self.limit = corrector.limit
         self.digest = f"{inverter.digest[:16]}{corrector.digest[:16]}"
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
-        self._first = Generation(self._inverter, slots, self.limit, self._inverter.memory)
-        self._better = Generation(self._corrector, slots, self.limit, self._corrector.prefix + self.limit)
+        self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
+        self._better: Generation[Task] = Generation(
+            self._corrector, slots, self.limit, self._corrector.prefix + self.limit
+        )
         self.passes = self._better.passes
 
     @torch.inference_mode()
@@ -32,7 +35,7 @@ class Native:
             states, mask = self._corrector.read(
                 torch.stack([task.vector for task in corrections]),
                 [task.hypothesis for task in corrections],
-                torch.stack([task.hypothesis_vector for task in corrections]),
+                torch.stack([v for task in corrections if (v := task.hypothesis_vector) is not None]),
             )
             self._better.join(corrections, states, mask, [Draft(task.hypothesis[1:]) for task in corrections])
 

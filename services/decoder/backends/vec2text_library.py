@@ -8,9 +8,10 @@ applies the family's recipe.
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
-import evaluate
+import evaluate  # type: ignore[import-untyped]
 import torch
 import transformers
 import vec2text
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from nextvec.family import Family
+from nextvec.weights import WeightsError
 from services.decoder.backends import Backend, Task
 from services.decoder.checkpoint import Checkpoint, text_tokenizer
 from services.decoder.generation import Passes
@@ -62,7 +64,7 @@ class Vec2TextLibrary:
         self._tasks += tasks
 
     def stop(self, task: Task) -> None:
-        self._tasks.remove(task)
+        self._tasks = [other for other in self._tasks if other is not task]
 
     def advance(self) -> list[tuple[Task, list[int]]]:
         if not self._tasks:
@@ -87,7 +89,9 @@ class Vec2TextLibrary:
             "frozen_embeddings": vectors,
             "hypothesis_input_ids": ids,
             "hypothesis_attention_mask": (ids != PAD).int(),
-            "hypothesis_embedding": torch.stack([task.hypothesis_vector for task in tasks]),
+            "hypothesis_embedding": torch.stack(
+                [v for task in tasks if (v := task.hypothesis_vector) is not None]
+            ),
         }
         with torch.no_grad():
             return self.trainer.model.generate(inputs=inputs, generation_kwargs=self._options()).tolist()
@@ -132,15 +136,16 @@ def _build(
         max_seq_length=corrector.limit,
         corrector_ignore_hypothesis_embedding=corrector.ignores_hypothesis_vector,
     )
-    with _offline(inverter, _Adapter(embedder, family.dimensions), _fast(embedder.tokenizer, 0, None), texts):
+    adapter = _Adapter(embedder, family.dimensions)
+    with _offline(inverter, texts, adapter, _fast(embedder.tokenizer, 0, None)):
         config.num_repeat_tokens = _repeats(inverter, "embedding_transform")
         inversion = vec2text.models.InversionModel(config)
         _fill(inversion, inverter)
-    with _offline(corrector, None, None, texts):
+    with _offline(corrector, texts):
         config.num_repeat_tokens = _repeats(corrector, "embedding_transform_1")
         correction = vec2text.models.CorrectorEncoderModel(config)
         _fill(correction, corrector)
-    with tempfile.TemporaryDirectory() as folder, _offline(inverter, None, None, texts):
+    with tempfile.TemporaryDirectory() as folder, _offline(inverter, texts):
         arguments = transformers.TrainingArguments(folder, report_to=[], use_cpu=True)
         collator = vec2text.collator.DataCollatorForCorrection(tokenizer=texts)
         trainer = vec2text.trainers.InversionTrainer(inversion, args=arguments, data_collator=collator)
@@ -148,23 +153,29 @@ def _build(
 
 
 @contextlib.contextmanager
-def _offline(checkpoint: Checkpoint, embedder: object, embedder_tokenizer: object, texts: object) -> Iterator[None]:
+def _offline(
+    checkpoint: Checkpoint, texts: object, embedder: object = None, embedder_tokenizer: object = None
+) -> Iterator[None]:
     """Stands in for what the library fetches by name while its objects are built."""
     inversion = "vec2text.models.inversion"
+
+    def t5(*_: object, **__: object) -> transformers.T5ForConditionalGeneration:
+        return _t5(checkpoint)
+
     with (
-        mock.patch.object(evaluate, "load", lambda *_: None),
-        mock.patch(f"{inversion}.load_encoder_decoder", lambda **_: _t5(checkpoint)),
-        mock.patch(f"{inversion}.load_embedder_and_tokenizer", lambda **_: (embedder, embedder_tokenizer)),
-        mock.patch(f"{inversion}.load_tokenizer", lambda *_, **__: texts),
-        mock.patch.object(transformers.AutoModelForSeq2SeqLM, "from_pretrained", lambda *_: _t5(checkpoint)),
+        mock.patch.object(evaluate, "load", return_value=None),
+        mock.patch.object(transformers.AutoModelForSeq2SeqLM, "from_pretrained", t5),
+        mock.patch(f"{inversion}.load_encoder_decoder", t5),
+        mock.patch(f"{inversion}.load_embedder_and_tokenizer", return_value=(embedder, embedder_tokenizer)),
+        mock.patch(f"{inversion}.load_tokenizer", return_value=texts),
     ):
         yield
 
 
-def _t5(checkpoint: Checkpoint) -> transformers.T5ForConditionalGeneration:
+def _t5(checkpoint: Checkpoint) -> Any:
     encoder, decoder = (T5Shape.of(checkpoint.t5, stack) for stack in ("encoder", "decoder"))
     table = checkpoint.t5.get("lm_head.weight")
-    model = transformers.T5ForConditionalGeneration(
+    model: Any = transformers.T5ForConditionalGeneration(
         transformers.T5Config(
             vocab_size=encoder.vocabulary,
             d_model=encoder.width,
@@ -187,9 +198,9 @@ def _t5(checkpoint: Checkpoint) -> transformers.T5ForConditionalGeneration:
 def _fill(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Loads the rest; the T5 is complete already, under names that leave its tied tensors out."""
     own = {k: v for k, v in checkpoint.state.items() if not k.startswith("encoder_decoder.")}
-    lacking = [k for k in model.load_state_dict(own, strict=False).missing_keys if not k.startswith(("enc", "emb"))]
-    if lacking:
-        raise KeyError(lacking[0])
+    unknown = model.load_state_dict(own, strict=False).unexpected_keys
+    if unknown:
+        raise WeightsError(f"{checkpoint.folder} has {unknown[0]}, which the library does not know")
     model.eval()
 
 
@@ -198,9 +209,9 @@ def _repeats(checkpoint: Checkpoint, projection: str) -> int:
     return rows // T5Shape.of(checkpoint.t5, "encoder").width
 
 
-def _fast(tokenizer: Tokenizer, pad: int, end: int | None) -> transformers.PreTrainedTokenizerFast:
+def _fast(tokenizer: Tokenizer, pad: int, end: int | None) -> Any:
     ends = {} if end is None else {"eos_token": tokenizer.id_to_token(end)}
-    fast = transformers.PreTrainedTokenizerFast(
+    fast: Any = transformers.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(tokenizer.to_str()),
         pad_token=tokenizer.id_to_token(pad),
         clean_up_tokenization_spaces=False,

@@ -1,0 +1,90 @@
+"""The decoder server: `python -m services.decoder`, set by NEXTVEC_ variables."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+
+import torch
+from prometheus_client import CollectorRegistry
+from pydantic import Field
+
+from nextvec.cache import Cache, CacheMetrics
+from nextvec.family import Family
+from nextvec.logs import configure_logs
+from nextvec.metrics import Metrics
+from nextvec.routes import stage_named
+from nextvec.server import Server, Service, run, serve
+from nextvec.settings import StageSettings
+from nextvec.v1.decoder_pb2_grpc import add_DecoderServiceServicer_to_server
+from services.decoder.cache import Keys, StandingCodec
+from services.decoder.engine import Engine
+from services.decoder.ladder import Ladder
+from services.decoder.metrics import DecoderMetrics
+from services.decoder.scheduler import Scheduler
+from services.decoder.service import DecoderService
+
+STAGE = stage_named("decoder")
+
+
+class DecoderSettings(StageSettings):
+    """Settings of the decoder stage; `max_batch` vectors are decoded at once."""
+
+    backend: str = Field("native", min_length=1, description="engine: a file in services/decoder/backends")
+    threads: int | None = Field(None, ge=1, description="threads of one computation; unset for torch's own")
+    cache_entries: int = Field(20_000, ge=1, description="decoded rungs kept in the process")
+    cache_ttl_seconds: float = Field(86_400, gt=0, description="age at which a decoded rung is forgotten")
+
+
+async def serve_decoder(
+    settings: DecoderSettings,
+    family: Family,
+    engine: Engine,
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[int], None] = lambda port: None,
+) -> None:
+    """Serves an engine of the family until stopped; calls `ready` with the port."""
+    metrics = Metrics(CollectorRegistry())
+    scheduler = Scheduler(engine, queue_limit=settings.queue_limit, metrics=metrics.queue(STAGE.name))
+    cache = Cache(
+        StandingCodec(),
+        CacheMetrics(metrics.registry, STAGE.name),
+        entries=settings.cache_entries,
+        ttl_s=settings.cache_ttl_seconds,
+        redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
+    )
+    ladder = Ladder(
+        family,
+        Keys(family.space, engine.digest),
+        scheduler,
+        cache,
+        DecoderMetrics(metrics.registry, engine.passes),
+    )
+    model_id = f"{family.name}/{settings.backend}-{engine.digest[:12]}"
+    servicer = DecoderService(ladder, family.space, model_id)
+    service = Service(STAGE.service, add_DecoderServiceServicer_to_server, servicer)
+    server = Server(settings, settings.port, [service], metrics)
+    await serve(
+        [server],
+        settings,
+        metrics,
+        stop=stop,
+        ready=lambda: ready(server.port),
+        close=[scheduler.close, cache.close],
+    )
+
+
+async def main() -> None:
+    """Reads the environment, loads the weights and serves."""
+    settings = DecoderSettings.from_mapping(os.environ, port=STAGE.port)
+    configure_logs(settings.log_level, settings.log_format)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    family = Family.open(settings.family, settings.artifacts / "families")
+    engine = Engine.load(family, settings.backend, settings.max_batch)
+    await serve_decoder(settings, family, engine)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

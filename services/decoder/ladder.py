@@ -1,0 +1,213 @@
+"""The ladder of one request: some corrections, checks, more corrections, and at last a quotation.
+
+Each rung goes on from the last hypothesis and offers the best one so far, by cosine, to the checks.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nextvec.cache import Cache
+from nextvec.chunking import chunk
+from nextvec.family import Family
+from nextvec.flight import SingleFlight
+from nextvec.vectors import cosine
+from services.decoder.cache import Keys
+from services.decoder.metrics import DecoderMetrics
+from services.decoder.quality import Check, check
+from services.decoder.scheduler import Scheduler, Spent
+from services.decoder.walk import Hypothesis, Standing, Walk
+
+RUNGS = (1, 3, 5)
+
+Listen = Callable[[Hypothesis], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """One vector [D] to decode, what to hold its text against, and what to quote where no text passes."""
+
+    vector: NDArray[np.float32]
+    source: str = ""
+    candidates: tuple[str, ...] = ()
+    candidate_vectors: NDArray[np.float32] | None = None
+    rungs: tuple[int, ...] = RUNGS
+    bypass_cache: bool = False
+    skip_checks: bool = False
+
+
+@dataclass(frozen=True)
+class RungReport:
+    """What a rung offered, and what the checks said."""
+
+    rung: int
+    text: str
+    cosine: float
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(c.passed for c in self.checks)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded vector; times in milliseconds."""
+
+    text: str
+    steps: int
+    cosine: float
+    rung: int
+    cache_hit: bool
+    extractive: bool
+    fixed_point: bool
+    rungs: tuple[RungReport, ...]
+    hypotheses: tuple[Hypothesis, ...]
+    queue_ms: float
+    compute_ms: float
+
+
+@dataclass
+class _Climb:
+    """How far a request has come."""
+
+    order: Order
+    listen: Listen
+    key: str
+    standing: Standing | None = None
+    fetched: bool = False
+    computed: bool = False
+    queue_ms: float = 0.0
+    reports: list[RungReport] = field(default_factory=list)
+    heard: list[Hypothesis] = field(default_factory=list)
+
+    def hear(self, hypothesis: Hypothesis) -> None:
+        self.heard.append(hypothesis)
+        self.listen(hypothesis)
+
+
+class Ladder:
+    """Climbs for every request; equal rungs of equal vectors are computed once."""
+
+    def __init__(
+        self,
+        family: Family,
+        keys: Keys,
+        scheduler: Scheduler,
+        cache: Cache[Standing],
+        metrics: DecoderMetrics,
+    ) -> None:
+        self._family = family
+        self._keys = keys
+        self._scheduler = scheduler
+        self._cache = cache
+        self._metrics = metrics
+        self._flights: SingleFlight[Hypothesis, tuple[Standing, Spent]] = SingleFlight()
+
+    async def climb(self, order: Order, listen: Listen = lambda hypothesis: None) -> Decoded:
+        """Decodes one vector; `listen` hears every hypothesis as it forms.
+
+        Raises what the scheduler raises.
+        """
+        started = time.monotonic()
+        climb = _Climb(order, listen, self._keys.of(order.vector))
+        for rung in order.rungs:
+            standing = climb.standing = await self._stand(climb, rung)
+            checks = () if order.skip_checks else tuple(check(standing.best.text, order.source))
+            report = RungReport(rung, standing.best.text, standing.best.cosine, checks)
+            climb.reports.append(report)
+            self._metrics.rungs.labels(rung, report.passed).inc()
+            if report.passed:
+                return self._decoded(climb, started)
+            if standing.closed:
+                self._metrics.fixed_points.inc()
+                break
+        quotation = await self._quote(order)
+        if quotation is None:
+            self._metrics.unpassed.inc()
+        return self._decoded(climb, started, quotation)
+
+    async def _stand(self, climb: _Climb, rung: int) -> Standing:
+        """Where the vector stands after a rung: from the cache, from another request, or by going there."""
+        if climb.order.bypass_cache:
+            climb.computed = True
+            standing, spent = await self._walk(climb, rung, climb.hear)
+            climb.queue_ms += spent.queue_ms
+            return standing
+        key = self._keys.at(climb.key, rung)
+        known = self._cache.peek(key)
+        if known is None and not climb.fetched:
+            climb.fetched = True
+            keys = [self._keys.at(climb.key, r) for r in climb.order.rungs if r >= rung]
+            known = (await self._cache.fetch(keys))[0]
+        if known is not None:
+            return known
+
+        leads = False
+
+        async def work(publish: Listen) -> tuple[Standing, Spent]:
+            nonlocal leads
+            leads = True
+            standing, spent = await self._walk(climb, rung, publish)
+            self._cache.put(key, standing.without_vectors())
+            return standing, spent
+
+        climb.computed = True
+        standing, spent = await self._flights.run(key, work, climb.hear)
+        climb.queue_ms += spent.queue_ms
+        if not leads:
+            self._metrics.shared.inc()
+        return standing
+
+    async def _walk(self, climb: _Climb, rung: int, publish: Listen) -> tuple[Standing, Spent]:
+        target = torch.tensor(climb.order.vector)
+        walk = climb.standing.resume(target) if climb.standing else Walk(target)
+        spent = await self._scheduler.run(walk, rung, publish)
+        return walk.standing, spent
+
+    async def _quote(self, order: Order) -> tuple[str, float] | None:
+        """The sentence nearest to the vector, with its cosine: a candidate, or else a chunk of the source."""
+        texts, vectors = order.candidates, order.candidate_vectors
+        if not texts and order.source.strip():
+            texts, vectors = await asyncio.to_thread(self._chunks, order.source), None
+        if not texts:
+            return None
+        if vectors is None:
+            vectors = (await asyncio.to_thread(self._scheduler.engine.embed, texts)).numpy()
+        cosines = cosine(vectors, order.vector)
+        nearest = int(np.argmax(cosines))
+        return texts[nearest], float(cosines[nearest])
+
+    def _chunks(self, source: str) -> tuple[str, ...]:
+        return tuple(chunk(source, self._family.count_tokens, self._family.token_limit))
+
+    def _decoded(self, climb: _Climb, started: float, quotation: tuple[str, float] | None = None) -> Decoded:
+        standing = climb.standing
+        assert standing is not None
+        best = standing.best
+        text, nearness, steps, rung = best.text, best.cosine, best.step, climb.reports[-1].rung
+        if quotation:
+            text, nearness, steps, rung = *quotation, 0, climb.order.rungs[-1]
+        kind = "extractive" if quotation else "decoded" if climb.computed else "cached"
+        self._metrics.results.labels(kind).inc()
+        total_ms = 1000 * (time.monotonic() - started)
+        queue_ms = min(climb.queue_ms, total_ms)
+        return Decoded(
+            text=text,
+            steps=steps,
+            cosine=nearness,
+            rung=rung,
+            cache_hit=not climb.computed,
+            extractive=quotation is not None,
+            fixed_point=standing.closed,
+            rungs=tuple(climb.reports),
+            hypotheses=tuple(climb.heard),
+            queue_ms=queue_ms,
+            compute_ms=total_ms - queue_ms,
+        )
