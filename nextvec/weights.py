@@ -38,6 +38,8 @@ def save(path: Path, arrays: Arrays, storage: Storage, metadata: dict[str, str] 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(stored, partial, metadata={**(metadata or {}), "storage": storage})
+    # safetensors writes files that their owner alone can read; a server often runs as another user.
+    partial.chmod(0o644)
     partial.replace(path)
 
 

@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 
 from nextvec import weights
 from nextvec.vectors import Array
+from services.lvm.checkpoint import CONTEXT
 from training import corpus
 from training.documents import share_of
-
-CONTEXT = 5
 
 
 class SequencesError(ValueError):
