@@ -22,7 +22,7 @@ def configure_logs(level: str = "info", style: str = "auto", stream: TextIO | No
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        [_console(stream)]
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -47,6 +47,12 @@ def configure_logs(level: str = "info", style: str = "auto", stream: TextIO | No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def _console(stream: TextIO) -> Processor:
+    # The default shows the local variables of every frame, the user's text among them, and takes its time.
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
 
 
 def get_log(name: str) -> structlog.stdlib.BoundLogger:
