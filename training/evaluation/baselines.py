@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, solve
 
 from nextvec import weights
+from nextvec.errors import InvalidInput
 from nextvec.vectors import Array, cosine, unit
 from training.evaluation.lvm_metrics import Predict
 from training.sequences import Sequences
@@ -47,13 +48,31 @@ class Baselines:
             cross += x.T @ y
         if inner is None:
             raise ValueError("no windows to fit baselines on")
-        places, dimensions = len(cross) // cross.shape[1], cross.shape[1]
-        grid = inner.reshape(places, dimensions, places, dimensions)
+        dimensions = cross.shape[1]
+        places = len(cross) // dimensions
         five = solve(
-            np.einsum("idjd->ij", grid), np.einsum("idd->i", cross.reshape(places, dimensions, dimensions))
+            np.einsum("idjd->ij", inner.reshape(places, dimensions, places, dimensions)),
+            np.einsum("idd->i", cross.reshape(places, dimensions, dimensions)),
         )
+        scale = np.trace(inner) / len(inner)
+        ridges = (_solve(inner, penalty * scale, cross) for penalty in _PENALTIES)
+        return cls._best(five, ridges, held_out)
+
+    @classmethod
+    def fit_few(cls, windows: Windows, held_out: Windows) -> "Baselines":
+        """The same from windows fewer than inputs, by way of their inner products with each other."""
+        contexts, y = unit(windows[0]), unit(windows[1])
+        x = contexts.reshape(len(contexts), -1)
+        five = solve(np.einsum("nid,njd->ij", contexts, contexts), np.einsum("nid,nd->i", contexts, y))
+        inner = x @ x.T
+        scale = np.trace(inner) / x.shape[1]
+        ridges = (x.T @ _solve(inner, penalty * scale, y) for penalty in _PENALTIES)
+        return cls._best(five, ridges, held_out)
+
+    @classmethod
+    def _best(cls, five: np.ndarray, ridges: Iterable[np.ndarray], held_out: Windows) -> "Baselines":
         contexts, targets = held_out
-        fits = (cls(five.astype(np.float32), _ridge(inner, cross, penalty)) for penalty in _PENALTIES)
+        fits = (cls(five.astype(np.float32), ridge.astype(np.float32)) for ridge in ridges)
         return max(fits, key=lambda fitted: float(cosine(fitted.by_ridge(contexts), targets).mean()))
 
     @classmethod
@@ -105,26 +124,28 @@ def cross_fitted(contexts: Array, targets: Array, folds: np.ndarray) -> dict[str
     """Predictions [N, D] of all four, each window's fitted on windows of other folds.
 
     contexts [N, 5, D], targets [N, D], folds [N], of which there must be at least three: one is predicted,
-    one chooses the penalty, the others are fitted on. For corpora whose training windows are not at hand:
-    what predicts a document has not seen it, but has seen less than the models have.
+    one chooses the penalty, the others are fitted on; fewer raise InvalidInput. For corpora whose training
+    windows are not at hand: what predicts a document has not seen it, but has seen less than the models have.
     """
     predicted = {name: np.empty_like(targets) for name in NAMES}
     found = np.unique(folds)
     if len(found) < 3:
-        raise ValueError(f"{len(found)} folds are too few to fit baselines on; need at least 3 documents")
+        raise InvalidInput(f"{len(found)} documents are too few to fit baselines on; give at least 3")
     for fold, chooser in zip(found, np.roll(found, 1), strict=True):
         inside, choosing = folds == fold, folds == chooser
         rest = ~(inside | choosing)
-        fitted = Baselines.fit([(contexts[rest], targets[rest])], (contexts[choosing], targets[choosing]))
+        windows, chooses = (contexts[rest], targets[rest]), (contexts[choosing], targets[choosing])
+        few = len(windows[0]) < contexts[0].size
+        fitted = Baselines.fit_few(windows, chooses) if few else Baselines.fit([windows], chooses)
         for name, predict in fitted.predictors().items():
             predicted[name][inside] = predict(contexts[inside])
     return predicted
 
 
-def _ridge(inner: np.ndarray, cross: np.ndarray, penalty: float) -> Array:
+def _solve(inner: np.ndarray, penalty: float, right: np.ndarray) -> np.ndarray:
     damped = inner.copy()
-    damped[np.diag_indices_from(damped)] += penalty * np.trace(inner) / len(inner)
-    return np.asarray(cho_solve(cho_factor(damped, overwrite_a=True), cross), dtype=np.float32)
+    damped[np.diag_indices_from(damped)] += penalty
+    return np.asarray(cho_solve(cho_factor(damped, overwrite_a=True), right))
 
 
 def _blocks(total: int, wanted: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ import torch
 
 from nextvec.vectors import Array
 from services.decoder.engine import Engine
-from services.decoder.walk import Walk
+from services.decoder.walk import Hypothesis, Walk
 from training.evaluation import intervals, text_metrics
 from training.evaluation.intervals import Estimate
 from training.evaluation.samples import Tell
@@ -34,9 +34,14 @@ def walk(engine: Engine, vectors: Array, what: str, tell: Tell, steps: int = max
     return walks
 
 
+def best_by(walked: Walk, step: int) -> Hypothesis:
+    """What a rung of so many corrections offers: the hypothesis nearest to the vector by then."""
+    return max(walked.hypotheses[: step + 1], key=lambda hypothesis: hypothesis.cosine)
+
+
 def after(walks: Sequence[Walk], step: int) -> Decoded:
-    """What a rung of so many corrections offers: the best hypothesis by then."""
-    best = [w.best_by(step) for w in walks]
+    """What every walk offers after so many corrections."""
+    best = [best_by(walked, step) for walked in walks]
     return Decoded([h.text for h in best], np.array([h.cosine for h in best], dtype=np.float64))
 
 

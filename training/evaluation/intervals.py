@@ -6,6 +6,7 @@ documents are drawn, with replacement, and the figure is taken anew from what th
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Estimate:
 def estimate(
     rows: NDArray[np.number],
     documents: NDArray[np.integer],
-    figure: Callable[[NDArray[np.number]], Floats],
+    figure: Callable[[Any], Floats],
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """A figure of summed rows, with its percentile interval over documents.

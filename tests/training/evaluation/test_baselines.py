@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nextvec.errors import InvalidInput
 from training.evaluation import lvm_metrics
 from training.evaluation.baselines import NAMES, Baselines, context_mean, cross_fitted, last_chunk
 
@@ -34,6 +35,15 @@ def test_blocks_of_windows_fit_like_all_of_them_at_once(weighted):
     )
     assert blocks.five == pytest.approx(whole.five, abs=1e-5)
     assert blocks.ridge == pytest.approx(whole.ridge, abs=1e-5)
+
+
+def test_few_windows_fit_the_same_by_their_own_inner_products():
+    random = np.random.default_rng(0)
+    windows = unit_rows(random, 40, 5, 12), unit_rows(random, 40, 12)
+    held_out = unit_rows(random, 40, 5, 12), unit_rows(random, 40, 12)
+    few, many = Baselines.fit_few(windows, held_out), Baselines.fit([windows], held_out)
+    assert few.five == pytest.approx(many.five, abs=1e-4)
+    assert few.ridge == pytest.approx(many.ridge, abs=1e-4)
 
 
 def test_ridge_finds_a_linear_map_that_no_five_weights_are():
@@ -76,7 +86,7 @@ def test_cross_fitted_predictions_have_not_seen_what_they_predict():
 
 
 def test_cross_fitting_needs_three_folds(weighted):
-    with pytest.raises(ValueError, match="at least 3"):
+    with pytest.raises(InvalidInput, match="at least 3"):
         cross_fitted(*weighted, np.arange(300) % 2)
 
 
