@@ -205,6 +205,6 @@ def _item(text: str | Sequence[str], hypotheses: bool, options: dict[str, Any]) 
 def _explained(error: grpc.RpcError, address: str) -> NextvecError:
     """The error behind a failed call; nobody listening is told apart from a stage that is down."""
     known = from_rpc(error, f"the gateway at {address}")
-    if isinstance(known, StageUnavailable) and "failed to connect" in known.message:
+    if isinstance(known, StageUnavailable) and "failed to connect" in known.message.lower():
         return StageUnavailable(f"nobody answers at {address}; start the system with `nextvec up`")
     return known

@@ -50,4 +50,5 @@ def build(
     if as_json:
         print_json({"folder": str(target), "id": record.id, **asdict(record)})
         return
-    out.print(f"{target}: {record.entries:,} chunks of {record.documents:,} documents, {record.id}")
+    size = f"{record.entries:,} chunks of {record.documents:,} documents"
+    out.print(f"{target}: {size}, {record.id}", soft_wrap=True)

@@ -135,13 +135,11 @@ async def _ask(route: Route, layout: Layout, text: str) -> Answer:
 def _table(title: str, answers: Sequence[Answer]) -> Table:
     table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("port", no_wrap=True)
-    table.add_column("route", no_wrap=True)
-    table.add_column("next text", ratio=1, overflow="fold")
-    table.add_column("steps", justify="right")
-    table.add_column("cache")
-    for stage in STAGES:
-        table.add_column(f"{stage.name}\nms", justify="right", no_wrap=True)
-    table.add_column("total\nms", justify="right", no_wrap=True)
+    table.add_column("route", max_width=12, overflow="fold")
+    table.add_column("next text", ratio=1)
+    table.add_column("steps", justify="right", no_wrap=True)
+    table.add_column("cache", no_wrap=True)
+    table.add_column("ms per stage", no_wrap=True)
     for answer in answers:
         table.add_row(*_row(answer))
     return table
@@ -153,20 +151,17 @@ def _row(answer: Answer) -> list[str]:
     if answer.response is None:
         return [*start, f"[red]{escape(answer.problem)}[/]"]
     chunk = answer.response.chunks[0]
-    text = escape(chunk.text) + (" [dim](quoted)[/]" if chunk.extractive else "")
-    return [
-        *start,
-        text,
-        str(chunk.steps),
-        "[green]hit[/]" if chunk.cache_hit else "miss",
-        *(_milliseconds(answer.response, stage.name) for stage in STAGES),
-        f"{answer.response.total_ms:.0f}",
-    ]
+    quoted = " [dim](quoted)[/]" if chunk.extractive else ""
+    cache = "[green]hit[/]" if chunk.cache_hit else "miss"
+    return [*start, escape(chunk.text) + quoted, str(chunk.steps), cache, _times(answer.response)]
 
 
-def _milliseconds(response: CompleteResponse, stage: str) -> str:
-    times = [timing.total_ms for timing in response.timings if timing.stage == stage]
-    return f"{sum(times):.1f}" if times else "-"
+def _times(response: CompleteResponse) -> str:
+    lines = []
+    for stage in STAGES:
+        times = [timing.total_ms for timing in response.timings if timing.stage == stage.name]
+        lines.append(f"{stage.name:<7} " + (f"{sum(times):7.1f}" if times else "      -"))
+    return "\n".join([*lines, f"[bold]total   {response.total_ms:7.1f}[/]"])
 
 
 def _summary(passes: Sequence[Sequence[Answer]]) -> Group:

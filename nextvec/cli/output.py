@@ -1,6 +1,8 @@
 """What commands print: results on stdout, progress and remarks on stderr, JSON where asked for."""
 
 import json
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +12,10 @@ from rich.console import Console
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-out = Console(highlight=False)
+_PIPED_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe, which has no width of its own."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 """Results; what a user may pipe on."""
 
 err = Console(stderr=True, highlight=False)

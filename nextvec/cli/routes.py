@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from nextvec.cli.layout import artifacts_folder
@@ -13,6 +14,9 @@ from nextvec.errors import NextvecError, StageUnavailable
 from nextvec.routes import ROUTES
 
 Record = dict[str, Any]
+
+_SHOWN = 3
+"""Sources of training data that the table names; --json has all of them."""
 
 
 def routes(
@@ -33,6 +37,9 @@ def routes(
         print_json(records)
         return
     out.print(_table(records))
+    for record in records:
+        if record["reason"]:
+            out.print(f"[red]{record['route']}[/]: {escape(record['reason'])}", soft_wrap=True)
 
 
 def _from_gateway(address: str | None, artifacts: Path) -> list[Record]:
@@ -97,11 +104,12 @@ def _from_folders(artifacts: Path) -> list[Record]:
 
 def _table(records: list[Record]) -> Table:
     table = Table(title="Routes", title_justify="left")
-    for column in ("port", "route", "model"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("port", no_wrap=True)
+    table.add_column("route", no_wrap=True)
+    table.add_column("model", overflow="fold")
     table.add_column("parameters", justify="right")
-    table.add_column("trained on", overflow="fold")
-    table.add_column("healthy", overflow="fold")
+    table.add_column("trained on", ratio=1)
+    table.add_column("healthy", no_wrap=True)
     for record in records:
         table.add_row(
             str(record["port"]),
@@ -115,16 +123,17 @@ def _table(records: list[Record]) -> Table:
 
 
 def _training(record: Record) -> str:
-    sources = [
-        f"{s['source']} ({s['licence']}): {s['documents']:,} documents, {s['chunks']:,} chunks"
-        for s in record["trained_on"]
-    ]
-    if sources:
-        return "\n".join(sources)
-    return "no LVM: the last chunk's vector is decoded as it is" if record["route"] == "direct" else "-"
+    sources = sorted(record["trained_on"], key=lambda source: -source["chunks"])
+    if not sources:
+        return "no LVM: the last chunk is decoded" if record["route"] == "direct" else "-"
+    names = [f"{source['source']} ({source['licence']})" for source in sources[:_SHOWN]]
+    more = f" and {len(sources) - _SHOWN} more" if len(sources) > _SHOWN else ""
+    chunks = sum(source["chunks"] for source in sources)
+    documents = sum(source["documents"] for source in sources)
+    return f"{chunks:,} chunks of {documents:,} documents: {', '.join(names)}{more}"
 
 
 def _health(record: Record) -> str:
     if record["healthy"] is None:
-        return "[dim]not running[/]" if record["available"] else f"[red]no[/]: {record['reason']}"
-    return "[green]yes[/]" if record["healthy"] else f"[red]no[/]: {record['reason']}"
+        return "not running" if record["available"] else "[red]no model[/]"
+    return "[green]yes[/]" if record["healthy"] and record["available"] else "[red]no[/]"

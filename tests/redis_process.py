@@ -1,0 +1,66 @@
+"""A real Redis that a test can start, stop and start again on the same port."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import redis
+
+from nextvec.ports import free_block
+
+_START_SECONDS = 10
+
+
+def redis_binary() -> str:
+    """The system's redis-server, else the one that came with the development packages."""
+    own = Path(sys.executable).parent / "redis-server"
+    found = shutil.which("redis-server") or (str(own) if own.exists() else None)
+    if found is None:
+        raise RuntimeError("no redis-server: run the tests by `make test`, or install one")
+    return found
+
+
+class RedisProcess:
+    """Redis on a free port of the loopback address, in memory alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_block(1)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            [redis_binary(), *arguments, "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + _START_SECONDS
+        while not self.answers():
+            if time.monotonic() > until or self._process.poll() is not None:
+                raise RuntimeError(f"redis-server on port {self.port} does not start")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        with redis.Redis(port=self.port, socket_timeout=1) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False
+
+    def keys(self) -> int:
+        """Number of keys it holds."""
+        with redis.Redis(port=self.port) as client:
+            return int(client.dbsize())
+
+    def stop(self) -> None:
+        """Ends it at once; without effect when it does not run."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
