@@ -7,7 +7,7 @@ import numpy as np
 from gateway.context import NEAR_DUPLICATE, SLOTS, Context, Found, fill
 from gateway.cutting import Cutter
 from gateway.limits import Work
-from gateway.run import Emit, Run
+from gateway.run import Emit, Run, survivable
 from gateway.stages import Call, Stages
 from gateway.target import Target, copy_of_context, raw, snapped
 from nextvec.deadline import Deadline
@@ -87,7 +87,7 @@ class Pipeline:
         try:
             result, timing = await self._stages.search(request, run.call)
         except NextvecError as error:
-            if not run.survives(error):
+            if not survivable(error):
                 raise
             run.degraded("snap", f"{error.message}; missing context is repeated instead of found")
             return None
@@ -126,7 +126,7 @@ class Pipeline:
         try:
             result, timing = await self._stages.project(request, run.call)
         except NextvecError as error:
-            if not run.survives(error):
+            if not survivable(error):
                 raise
             run.degraded("snap", f"{error.message}; the raw prediction is decoded with a restored norm")
             return raw(prediction, context)
@@ -156,7 +156,7 @@ class Pipeline:
         try:
             result, timing = await self._stages.decode(request, call, hear)
         except NextvecError as error:
-            if not run.survives(error):
+            if not survivable(error):
                 raise
             run.degraded("decoder", f"{error.message}; the nearest known text is quoted")
             return target.quote()

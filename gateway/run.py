@@ -47,11 +47,12 @@ class Run:
         self.without.append(stage)
         self.response.degraded.append(f"chunk {self.index}: {what}")
 
-    def survives(self, error: NextvecError) -> bool:
-        """Whether a failed stage leaves a lesser answer that is worth giving.
 
-        A stage that is down, late or has nothing to work with does. Wrong input and wrong spaces do not,
-        nor do full queues: there, trying again later gives the better answer.
-        """
-        lesser = isinstance(error, StageUnavailable | DeadlineExceeded | FailedPrecondition)
-        return lesser and not isinstance(error, WrongSpace)
+def survivable(error: NextvecError) -> bool:
+    """Whether a failed stage leaves a lesser answer that is worth giving.
+
+    A stage that is down, late or has nothing to work with does. Wrong input and wrong spaces do not, nor do
+    full queues: there, trying again later gives the better answer.
+    """
+    lesser = isinstance(error, StageUnavailable | DeadlineExceeded | FailedPrecondition)
+    return lesser and not isinstance(error, WrongSpace)
