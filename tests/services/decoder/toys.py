@@ -40,7 +40,8 @@ def toy_family(root: Path, *, limit: int = 20, shards: bool = False) -> Family:
         },
     }
     (folder / "family.json").write_text(json.dumps(record))
-    for kind, model in (("inverter", Inverter), ("corrector", Corrector)):
+    for kind, model, seed in (("inverter", Inverter, 4), ("corrector", Corrector, 2)):
+        torch.manual_seed(seed)
         write_inversion(folder / kind, model(SHAPE, tokenizer.get_vocab_size()), limit, shards)
     return Family.open(folder)
 
@@ -63,7 +64,7 @@ def write_inversion(folder: Path, model: torch.nn.Module, limit: int, shards: bo
         for name, parameter in model.named_parameters():
             if name.endswith("shared.weight"):
                 parameter.mul_(0.2)  # otherwise the tied output layer repeats the last token for ever
-                parameter[1].mul_(2.5)  # so that some texts end before the limit
+                parameter[1].mul_(5)  # so that some texts end before the limit
             elif name.endswith(("q.weight", "wi.weight", "wo.weight", "v.weight", "o.weight")):
                 parameter.mul_(2)
             elif "embedding_transform" in name and name.endswith("weight"):

@@ -1,0 +1,41 @@
+"""Where a draft goes on after what was written differs from it."""
+
+from services.decoder.draft import Draft
+
+
+def followed(draft, text):
+    drafted = Draft(draft)
+    for token in text:
+        drafted.observe(token)
+    return drafted.guesses(3)
+
+
+def test_an_unchanged_text_is_guessed_to_its_end():
+    assert followed([5, 6, 7, 8, 9], []) == [5, 6, 7]
+    assert followed([5, 6, 7, 8, 9], [5, 6]) == [7, 8, 9]
+    assert followed([5, 6, 7, 8, 9], [5, 6, 7, 8]) == [9]
+    assert followed([5, 6], [5, 6]) == []
+
+
+def test_a_changed_word_stands_for_the_drafts():
+    assert followed([5, 6, 7, 8, 9], [5, 30]) == [7, 8, 9]
+
+
+def test_a_word_left_out_is_skipped():
+    assert followed([5, 6, 7, 8, 9], [5, 7]) == [8, 9]
+
+
+def test_a_word_put_in_is_waited_for():
+    assert followed([5, 6, 7, 8, 9], [5, 30, 6]) == [7, 8, 9]
+
+
+def test_a_repeated_word_is_told_by_the_one_before_it():
+    assert followed([1, 2, 3, 9, 2, 4], [9, 2]) == [4]
+
+
+def test_the_text_may_outgrow_the_draft():
+    assert followed([5], [5, 30, 31, 32]) == []
+
+
+def test_no_draft_guesses_nothing():
+    assert followed([], [5, 6]) == []
