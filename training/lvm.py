@@ -39,13 +39,13 @@ class LvmPreset:
 
     @classmethod
     def read(cls, route: str, hardware: str | None = None, **changes: object) -> "LvmPreset":
-        """The preset of a route; `hardware` ("cpu" or "accelerator") and `changes` override its values.
+        """The preset of a route; `changes` override it, and it overrides that of `hardware`.
 
-        Raises PresetError for an unknown route or hardware, listing the known ones, or an unknown value.
+        `hardware` is "cpu" or "accelerator"; without it, the recipe is the original's. Raises PresetError
+        for an unknown route or hardware, listing the known ones, or an unknown value.
         """
-        values = _table(f"lvm-{route}")
-        if hardware:
-            values |= _table(f"lvm-{hardware}")
+        values = _table(f"lvm-{hardware}") if hardware else {}
+        values |= _table(f"lvm-{route}")
         values |= changes
         unknown = values.keys() - {f.name for f in fields(cls)}
         if unknown:

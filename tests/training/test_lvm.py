@@ -33,11 +33,19 @@ def test_every_route_has_a_preset_that_loads_for_every_hardware(route, hardware)
     assert preset.schedule(300_000).steps > 0
 
 
-def test_the_presets_without_hardware_are_the_originals_recipe():
-    preset = LvmPreset.read("amn")
+@pytest.mark.parametrize("route", ["amn", "transformer", "gru", "lstm"])
+def test_the_presets_without_hardware_are_the_originals_recipe(route):
+    preset = LvmPreset.read(route)
     assert (preset.epochs, preset.batch, preset.rate, preset.clip) == (20, 32, 5e-4, 1)
     assert (preset.weight_decay, preset.final_rate, preset.warmup) == (0, 0, 0)
-    assert preset.hyperparameters == {}
+    given = checkpoint.hyperparameters_of(preset.architecture, preset.hyperparameters)
+    assert given == checkpoint.hyperparameters_of(preset.architecture, {})
+
+
+def test_a_routes_preset_overrides_the_hardwares_and_changes_override_both():
+    assert LvmPreset.read("lstm", "cpu").rate == 1e-3
+    assert LvmPreset.read("amn", "cpu").rate == 5e-4
+    assert LvmPreset.read("amn", "cpu", rate=1e-4, minutes=3).rate == 1e-4
 
 
 def test_the_optimized_route_rises_for_one_epoch_of_twenty_and_falls_to_a_floor():
