@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import signal
 import sys
 import time
@@ -21,9 +20,6 @@ _TAIL = 20
 """Lines of a process's output kept, to say why it died."""
 
 _POLL_SECONDS = 0.1
-
-_PR_SET_PDEATHSIG = 1  # from <sys/prctl.h>
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
@@ -144,9 +140,7 @@ class System:
 
     async def _start(self, spec: ProcessSpec) -> Process:
         handle = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            spec.module,
+            *(sys.executable, "-m", "nextvec.child", spec.module),
             env=dict(spec.environment),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -154,7 +148,6 @@ class System:
             limit=2**20,
             # Ctrl-C in a terminal reaches the whole group; in one of their own, processes hear only from us.
             process_group=0,
-            preexec_fn=_end_with_parent if _LIBC else None,
         )
         process = Process(spec, handle)
         process.reader = asyncio.create_task(self._read(process))
@@ -217,9 +210,3 @@ async def _line(stream: asyncio.StreamReader) -> bytes:
         return error.partial
     except asyncio.LimitOverrunError as error:
         return await stream.read(error.consumed)
-
-
-def _end_with_parent() -> None:
-    """Runs in the child: a parent that is killed takes the child along, so that no port stays taken."""
-    if _LIBC:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

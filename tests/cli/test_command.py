@@ -1,0 +1,47 @@
+"""The command as a whole: quick to help, and every command explains itself."""
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = (
+    "up",
+    "demo",
+    "complete",
+    "routes",
+    "doctor",
+    "encode",
+    "predict",
+    "snap",
+    "decode",
+    "bank build",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(nextvec, command):
+    result = nextvec(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert len(result.stdout.split()) > 30
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_json(nextvec, command):
+    assert "--json" in nextvec(*command.split(), "--help").stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from nextvec.cli import app\n"
+        "heavy = {'torch', 'faiss', 'transformers', 'numpy', 'pyarrow', 'services', 'training'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_replica_count_that_is_none_is_refused(nextvec):
+    result = nextvec("up", "--replicas", "kitchen=2", "--free-ports")
+    assert result.exit_code == 3
+    assert "must be STAGE=COUNT" in result.stderr
