@@ -76,4 +76,5 @@ def _quantise(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = array.astype(np.float32).reshape(array.shape[0], -1)
     scale = np.maximum(np.abs(flat).max(axis=1) / 127, 1e-7).astype(np.float16)
     codes = np.rint(flat / scale.astype(np.float32)[:, None]).clip(-127, 127).astype(np.int8)
-    return codes.reshape(array.shape), scale
+    # safetensors writes the memory as it lies, which must be row after row.
+    return np.ascontiguousarray(codes.reshape(array.shape)), scale
