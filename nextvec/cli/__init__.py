@@ -6,6 +6,7 @@ from nextvec.cli import bank
 from nextvec.cli.complete import complete
 from nextvec.cli.demo import demo
 from nextvec.cli.doctor import doctor
+from nextvec.cli.evaluate import evaluate
 from nextvec.cli.exits import CommandGroup
 from nextvec.cli.routes import routes
 from nextvec.cli.stages import decode, encode, predict, snap
@@ -32,3 +33,4 @@ app.command(rich_help_panel=_STAGES)(snap)
 app.command(rich_help_panel=_STAGES)(decode)
 
 app.add_typer(bank.app, name="bank", rich_help_panel="Data")
+app.command("eval", rich_help_panel="Data")(evaluate)

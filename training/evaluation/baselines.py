@@ -16,6 +16,7 @@ from nextvec import weights
 from nextvec.errors import InvalidInput
 from nextvec.vectors import Array, cosine, unit
 from training.evaluation.lvm_metrics import Predict
+from training.evaluation.samples import Tell
 from training.sequences import Sequences
 
 NAMES = ("last_chunk", "context_mean", "five_weights", "ridge")
@@ -76,15 +77,20 @@ class Baselines:
         return max(fits, key=lambda fitted: float(cosine(fitted.by_ridge(contexts), targets).mean()))
 
     @classmethod
-    def of(cls, sequences: Sequences, windows: int = 200_000) -> "Baselines":
-        """Fitted on so many windows of a training corpus at most, spread evenly over it."""
-        training, held_out = sequences.split(_HELD_OUT)
-        if not len(held_out):
-            held_out = training
-        return cls.fit(
-            (training.directions(rows) for rows in _blocks(len(training), windows)),
-            held_out.directions(next(_blocks(len(held_out), _BLOCK))),
-        )
+    def of(
+        cls, corpus: Path, tell: Tell = lambda what, done, total: None, limit: int = 200_000
+    ) -> "Baselines":
+        """Fitted on `limit` windows of an encoded training corpus at most, spread evenly over it."""
+        training, held_out = Sequences.load(corpus).split(_HELD_OUT)
+        blocks = list(_blocks(len(training), limit))
+
+        def told() -> Iterator[Windows]:
+            for done, rows in enumerate(blocks, 1):
+                yield training.directions(rows)
+                tell("fitting baselines", done, len(blocks))
+
+        chooses = held_out if len(held_out) else training
+        return cls.fit(told(), chooses.directions(next(_blocks(len(chooses), _BLOCK))))
 
     @classmethod
     def load(cls, path: Path) -> "Baselines":
@@ -93,8 +99,8 @@ class Baselines:
         return cls(stored["five"], stored["ridge"])
 
     def save(self, path: Path) -> None:
-        """Writes both in 16 bits."""
-        weights.save(path, {"five": self.five, "ridge": self.ridge}, "float16")
+        """Writes both, the matrix in 8 bits with a scale per row."""
+        weights.save(path, {"five": self.five, "ridge": self.ridge}, "int8")
 
     def by_five_weights(self, contexts: Array) -> Array:
         """Contexts [N, 5, D] → predictions [N, D]."""

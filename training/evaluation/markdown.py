@@ -17,8 +17,8 @@ _NOTES = {
         "the decoded vector. Each step counts the best hypothesis by then, as the ladder does."
     ),
     "lvm": (
-        "Names in italics need no training or a linear fit. R@1, R@5 and MRR are within the document's run of "
-        "chunks, the context excluded; contrastive accuracy is the share of other targets in a batch that "
+        "Names in italics need no training or a linear fit. R@1, R@5 and MRR are within the document's run "
+        "of chunks, the context excluded; contrastive accuracy is the share of other targets in a batch that "
         "are farther off than the right one, its neighbours left out; PAR above 1 means copying."
     ),
     "gains": "Paired differences, window by window: a route is ahead where the interval lies above 0.",

@@ -68,8 +68,7 @@ def _offsets(report: Report) -> Figure:
     figure = Figure(figsize=(12, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, habits in report.figures["habits"].items():
-        style = {"color": "0.6", "linestyle": ":"} if name in NAMES else {}
-        _line(left, habits["offsets"], name, **style)
+        _line(left, habits["offsets"], name)
         if "roll_out" in habits:
             rolled = {str(step): found for step, found in enumerate(habits["roll_out"], 1)}
             _line(right, rolled, name)
@@ -95,8 +94,9 @@ def _ladder(report: Report) -> Figure:
     return figure
 
 
-def _line(axes: Axes, found: Mapping[str, Estimate], label: str, **style: str) -> None:
-    axes.plot([int(at) for at in found], _values(list(found.values())), label=label, marker=".", **style)
+def _line(axes: Axes, found: Mapping[str, Estimate], label: str) -> None:
+    line = ":" if label in NAMES else "-"
+    axes.plot([int(at) for at in found], _values(list(found.values())), line, label=label, marker=".")
 
 
 def _values(found: Sequence[Estimate]) -> list[float]:

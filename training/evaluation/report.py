@@ -1,12 +1,12 @@
 """What an evaluation found: as JSON, as Markdown, and as a look-up of figures by name."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from training.evaluation.bars import Verdict
+from training.evaluation.bars import Bar, Verdict
 from training.evaluation.intervals import Estimate
 
 Figures = Mapping[str, Any]
@@ -37,6 +37,11 @@ class Report:
     def passed(self) -> bool:
         """Whether no bar is missed."""
         return all(verdict.passed for verdict in self.verdicts)
+
+    def held_to(self, bars: Iterable[Bar]) -> "Report":
+        """The same with every bar's verdict."""
+        leaves = self.leaves()
+        return replace(self, verdicts=tuple(bar.judge(leaves) for bar in bars))
 
     def leaves(self) -> dict[str, Estimate]:
         """Every estimate by its dotted name."""

@@ -8,9 +8,12 @@ from services.families.embedder import Embedder
 from services.lvm.registry import ModelError
 from tests.training.evaluation.conftest import document
 from training.corpus import chunk_rows
+from training.evaluation import plots
+from training.evaluation.bars import read_bars
 from training.evaluation.baselines import Baselines
 from training.evaluation.evaluate import Options, evaluate
 from training.evaluation.intervals import Estimate
+from training.evaluation.markdown import page
 from training.evaluation.samples import Sample
 
 ROUTES = ("amn", "gru", "direct")
@@ -57,6 +60,16 @@ def test_every_value_lies_within_its_interval(report):
 
 def test_the_rungs_share_out_all_requests(report):
     assert sum(share.value for share in report.figures["ladder"].values()) == pytest.approx(1)
+
+
+def test_the_page_links_its_pictures_and_has_every_predictor(report, tmp_path):
+    pictures = plots.draw(report.held_to(read_bars("cpu")), tmp_path)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    text = page(report.held_to(read_bars("cpu")), pictures)
+    assert all(f"]({path.name})" in text for path in pictures)
+    for name in (*report.figures["lvm"], "direct", "medoid", "## Bars"):
+        assert name in text
+    assert "## Bars" not in page(report, pictures)
 
 
 def test_correction_never_takes_the_best_hypothesis_away(report):
