@@ -44,21 +44,31 @@ class Vec2TextLibrary:
         self._tasks: list[Task] = []
 
     def invert(self, vectors: Tensor, steps: int) -> list[list[int]]:
-        """Vectors [N, D] to raw ids after `steps` corrections, by the library's own loop.
+        """Vectors [N, D] to raw ids without padding after `steps` corrections, by the library's own loop.
 
         0 is the first hypothesis alone. The library's public function allows 128 tokens in a correction;
         here both models end at the family's limit, which is what they were trained for.
         """
+        return self.hypotheses(vectors, steps)[-1]
+
+    def hypotheses(self, vectors: Tensor, steps: int) -> list[list[list[int]]]:
+        """What the library writes on the way: raw ids of the first hypothesis and of each correction."""
         if steps == 0:
-            return self._hypothesise(vectors)
-        with torch.no_grad(), contextlib.redirect_stdout(None):
-            ids = self.trainer.generate(
+            return [self._hypothesise(vectors)]
+        embedded = mock.patch.object(
+            self.trainer, "embed_generated_hypothesis", wraps=self.trainer.embed_generated_hypothesis
+        )
+        with torch.no_grad(), embedded as embed:
+            last = self.trainer.generate(
                 inputs={"frozen_embeddings": vectors},
                 generation_kwargs=self._options(),
                 num_recursive_steps=steps,
                 sequence_beam_width=0,
             )
-        return ids.tolist()
+        written = [call.kwargs["input_ids"].tolist() for call in embed.call_args_list]
+        if written[-1] != last.tolist():
+            raise RuntimeError("the library returned another text than the last it embedded")
+        return [[_without_padding(ids) for ids in texts] for texts in written]
 
     def start(self, tasks: list[Task]) -> None:
         self._tasks += tasks
@@ -74,13 +84,14 @@ class Vec2TextLibrary:
         self._tasks = [task for task in self._tasks if (task.hypothesis_vector is None) != first]
         vectors = torch.stack([task.vector for task in now])
         ids = self._hypothesise(vectors) if first else self._correct(vectors, now)
-        return list(zip(now, map(_without_padding, ids), strict=True))
+        return list(zip(now, ids, strict=True))
 
     def _hypothesise(self, vectors: Tensor) -> list[list[int]]:
         with torch.no_grad():
-            return self.trainer.inversion_trainer.generate(
+            ids = self.trainer.inversion_trainer.generate(
                 inputs={"frozen_embeddings": vectors}, generation_kwargs=self._options()
-            ).tolist()
+            )
+        return [_without_padding(row) for row in ids.tolist()]
 
     def _correct(self, vectors: Tensor, tasks: list[Task]) -> list[list[int]]:
         longest = max(len(task.hypothesis) for task in tasks)
@@ -94,7 +105,8 @@ class Vec2TextLibrary:
             ),
         }
         with torch.no_grad():
-            return self.trainer.model.generate(inputs=inputs, generation_kwargs=self._options()).tolist()
+            ids = self.trainer.model.generate(inputs=inputs, generation_kwargs=self._options())
+        return [_without_padding(row) for row in ids.tolist()]
 
     def _options(self) -> dict[str, object]:
         return {**self.trainer.gen_kwargs, "min_length": 1, "max_length": self.limit}

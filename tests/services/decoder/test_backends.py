@@ -21,31 +21,23 @@ def walks(engine, vectors):
     return engine.run(vectors, 5)
 
 
-def unpadded(ids):
-    ids = list(ids)
-    while len(ids) > 1 and ids[-1] == 0:
-        ids.pop()
-    return ids
-
-
 @pytest.mark.parametrize("steps", [0, 1, 3, 5])
 def test_own_engine_writes_the_librarys_tokens(library, walks, vectors, steps):
-    wanted = [unpadded(ids) for ids in library.invert(vectors, steps)]
-    assert [unpadded(walk.at(steps).ids) for walk in walks] == wanted
+    assert [list(walk.at(steps).ids) for walk in walks] == library.invert(vectors, steps)
 
 
 def test_one_vector_at_a_time_gives_the_librarys_tokens(library, engine, vectors):
     for vector in vectors[:4]:
         [ids] = library.invert(vector[None], 3)
         [walk] = engine.run(vector[None], 3)
-        assert unpadded(walk.at(3).ids) == unpadded(ids)
+        assert list(walk.at(3).ids) == ids
 
 
 def test_the_engine_on_the_library_gives_the_same_hypotheses_and_cosines(library, engine, walks, vectors):
     reference = Engine(library, engine._embedder, 8).run(vectors[:5], 3)
     for theirs, ours in zip(reference, walks, strict=False):
         for step in range(4):
-            assert unpadded(theirs.at(step).ids) == unpadded(ours.at(step).ids)
+            assert theirs.at(step).ids == ours.at(step).ids
             assert theirs.at(step).text == ours.at(step).text
             assert theirs.at(step).cosine == pytest.approx(ours.at(step).cosine, abs=1e-5)
 

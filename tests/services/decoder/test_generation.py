@@ -85,7 +85,9 @@ def test_rows_join_and_leave_between_passes(inverter, states, alone):
     waiting, texts, left = list(range(len(states))), {}, set()
     with torch.inference_mode():
         while waiting or len(writing):
-            joining = [waiting.pop() for _ in range(min(len(waiting), 4 - len(writing), chance.randint(0, 2)))]
+            joining = [
+                waiting.pop() for _ in range(min(len(waiting), 4 - len(writing), chance.randint(0, 2)))
+            ]
             if joining:
                 writing.join(joining, states[joining], None, [Draft(alone[i][1:9]) for i in joining])
             texts |= dict(writing.advance())

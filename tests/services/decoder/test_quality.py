@@ -22,13 +22,17 @@ def test_a_good_sentence_passes_every_check():
     }
 
 
-@pytest.mark.parametrize("text", ["It was a dog.", "Bees dance.", "Hello", "Paris", "Yes.", "1817", "We ate fish."])
+@pytest.mark.parametrize(
+    "text", ["It was a dog.", "Bees dance.", "Hello", "Paris", "Yes.", "1817", "We ate fish."]
+)
 def test_a_short_text_is_not_failed_for_being_short(text):
     assert all(verdicts(text).values())
     assert "bigram_share" not in verdicts(text)
 
 
-@pytest.mark.parametrize("text", [BABBLE, "the the the the", "aaaa", "a a a a a a", "", "ha ha ha ha ha ha ha ha ha"])
+@pytest.mark.parametrize(
+    "text", [BABBLE, "the the the the", "aaaa", "a a a a a a", "", "ha ha ha ha ha ha ha ha ha"]
+)
 def test_babble_fails(text):
     assert not all(verdicts(text).values())
 
@@ -45,7 +49,9 @@ def test_seven_bigrams_mean_nothing_yet():
 
 def test_entropy_is_that_of_the_character_frequencies():
     assert quality.character_entropy("abcd") == pytest.approx(2)
-    assert quality.character_entropy("aab") == pytest.approx(-(2 / 3) * math.log2(2 / 3) - math.log2(1 / 3) / 3)
+    assert quality.character_entropy("aab") == pytest.approx(
+        -(2 / 3) * math.log2(2 / 3) - math.log2(1 / 3) / 3
+    )
     assert quality.character_entropy("aA") == 0
 
 
