@@ -59,7 +59,6 @@ def evaluate(
     from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
     from nextvec.family import Family
-
     from training.documents import DocumentError, read_documents
     from training.evaluation.bars import read_bars
     from training.evaluation.baselines import Baselines

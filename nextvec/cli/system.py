@@ -44,11 +44,12 @@ class Process:
 
     @property
     def last_words(self) -> str:
-        """How it ended, and its last line."""
-        code = self.handle.returncode
-        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with code {code}"
-        said = f": {self.tail[-1]}" if self.tail else ""
-        return f"{self.spec.name} ended {how}{said}"
+        """How it ended; after a failure with its last line, which says why."""
+        code = self.handle.returncode or 0
+        if code < 0:
+            return f"{self.spec.name} ended by {signal.Signals(-code).name}"
+        reason = f": {self.tail[-1]}" if code and self.tail else ""
+        return f"{self.spec.name} ended with code {code}{reason}"
 
 
 class System:

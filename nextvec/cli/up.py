@@ -114,7 +114,7 @@ async def _watch(system: System, stop: asyncio.Event) -> bool:
             break
         dead = dying.result()
         lived = False
-        say(dead.last_words, dead.spec.name)
+        say(dead.last_words)
         if dead.spec.name == GATEWAY:
             break
         say("the others go on without it; restart `nextvec up` to have it back", "nextvec", "bold yellow")
