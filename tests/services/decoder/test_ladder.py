@@ -1,0 +1,219 @@
+"""Rungs, checks, the cache between them, and quotations, with texts that the test chooses."""
+
+import asyncio
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+
+from nextvec.cache import Cache, CacheMetrics
+from services.decoder.cache import Keys, StandingCodec
+from services.decoder.generation import Passes
+from services.decoder.ladder import Ladder, Order
+from services.decoder.metrics import DecoderMetrics
+from services.decoder.scheduler import Spent
+from services.decoder.walk import Hypothesis
+
+BABBLE = "often often often often often often often often often often"
+GOOD = "The ferry crosses the wide bay twice a day."
+BETTER = "A ferry carries letters and salt to the islands."
+SOURCE = "There is a ferry that carries salt. Bees dance in the meadow."
+VECTOR = np.random.default_rng(2).normal(0, 1, 768).astype(np.float32)
+
+
+class Script:
+    """A scheduler that writes given texts, one for each step; the last one again after the last."""
+
+    def __init__(self, texts, cosines=None):
+        self.texts, self.cosines = texts, cosines or [0.1 * i for i in range(len(texts))]
+        self.runs = []
+        self.engine = SimpleNamespace(embed=self.embed)
+        self.go = asyncio.Event()
+        self.go.set()
+
+    def embed(self, texts):
+        return torch.tensor(np.stack([VECTOR if "Bees" in text else -VECTOR for text in texts]))
+
+    async def run(self, walk, until, listen):
+        self.runs.append((walk.steps, until))
+        await self.go.wait()
+        while not walk.reaches(until):
+            step = walk.steps + 1
+            index = min(step, len(self.texts) - 1)
+            walk.add(Hypothesis(step, (0, index), self.texts[index], self.cosines[index]))
+            listen(walk.last)
+        return Spent(1.0, 2.0)
+
+
+@pytest.fixture
+async def ladder_of(family):
+    """`ladder_of(script)`: a ladder with a cache of its own in the process."""
+    registry = CollectorRegistry()
+    cache = Cache(StandingCodec(), CacheMetrics(registry, "toy"), entries=100, ttl_s=60)
+    metrics = DecoderMetrics(registry, Passes())
+
+    def build(script):
+        ladder = Ladder(family, Keys("toy-1", "abc"), script, cache, metrics)
+        ladder.registry = registry
+        return ladder
+
+    return build
+
+
+async def test_a_text_that_passes_ends_the_climb_at_its_rung(ladder_of):
+    script = Script([BABBLE, GOOD, BETTER])
+    decoded = await ladder_of(script).climb(Order(VECTOR, SOURCE))
+    assert (decoded.text, decoded.rung, decoded.steps) == (GOOD, 1, 1)
+    assert (decoded.cache_hit, decoded.extractive, decoded.fixed_point) == (False, False, False)
+    assert script.runs == [(-1, 1)]
+    assert [h.text for h in decoded.hypotheses] == [BABBLE, GOOD]
+
+
+async def test_each_rung_goes_on_from_the_last_hypothesis(ladder_of):
+    script = Script([BABBLE, BABBLE + " a", BABBLE + " b", GOOD, BETTER])
+    decoded = await ladder_of(script).climb(Order(VECTOR, SOURCE))
+    assert (decoded.text, decoded.rung, decoded.steps) == (GOOD, 3, 3)
+    assert script.runs == [(-1, 1), (1, 3)]
+    assert [report.passed for report in decoded.rungs] == [False, True]
+
+
+async def test_a_rung_offers_the_best_text_so_far_and_not_the_last(ladder_of):
+    script = Script([GOOD, BETTER, BABBLE], [0.9, 0.8, 0.7])
+    decoded = await ladder_of(script).climb(Order(VECTOR, SOURCE))
+    assert (decoded.text, decoded.steps, decoded.rung, decoded.cosine) == (GOOD, 0, 1, 0.9)
+
+
+async def test_when_no_rung_passes_the_nearest_candidate_is_quoted(ladder_of):
+    script = Script([f"{BABBLE} {i}" for i in range(6)])
+    vectors = np.stack([-VECTOR, VECTOR + 1, np.ones(768, np.float32)])
+    order = Order(VECTOR, SOURCE, ("Far.", "Near.", "Middling."), vectors)
+    decoded = await ladder_of(script).climb(order)
+    assert (decoded.text, decoded.extractive, decoded.rung, decoded.steps) == ("Near.", True, 5, 0)
+    assert decoded.cosine == pytest.approx(
+        float(VECTOR @ (VECTOR + 1) / np.linalg.norm(VECTOR) / np.linalg.norm(VECTOR + 1)), abs=1e-5
+    )
+    assert [report.rung for report in decoded.rungs] == [1, 3, 5]
+    assert not any(report.passed for report in decoded.rungs)
+    assert script.runs == [(-1, 1), (1, 3), (3, 5)]
+
+
+async def test_candidates_without_vectors_are_embedded(ladder_of):
+    script = Script([f"{BABBLE} {i}" for i in range(6)])
+    decoded = await ladder_of(script).climb(Order(VECTOR, SOURCE, ("Salt.", "Bees hum.", "Sand.")))
+    assert (decoded.text, decoded.cosine) == ("Bees hum.", pytest.approx(1))
+
+
+async def test_without_candidates_a_sentence_of_the_source_is_quoted(ladder_of):
+    script = Script([f"{BABBLE} {i}" for i in range(6)])
+    decoded = await ladder_of(script).climb(Order(VECTOR, SOURCE))
+    assert decoded.extractive
+    assert decoded.text in SOURCE
+    assert "Bees" in decoded.text
+
+
+async def test_with_nothing_to_quote_the_best_text_is_given_and_its_failure_reported(ladder_of):
+    ladder = ladder_of(Script([f"{BABBLE} {i}" for i in range(6)]))
+    decoded = await ladder.climb(Order(VECTOR))
+    assert decoded.text == f"{BABBLE} 5"
+    assert not decoded.extractive
+    assert not decoded.rungs[-1].passed
+    assert ladder.registry.get_sample_value("nextvec_decoder_unpassed_total") == 1
+
+
+async def test_a_fixed_point_ends_the_climb(ladder_of):
+    script = Script([BABBLE + " a", BABBLE])
+    decoded = await ladder_of(script).climb(Order(VECTOR, SOURCE))
+    assert decoded.fixed_point
+    assert decoded.extractive
+    assert [report.rung for report in decoded.rungs] == [1, 3]
+    assert script.runs == [(-1, 1), (1, 3)]
+
+
+async def test_the_second_request_is_a_hit_and_computes_nothing(ladder_of):
+    script = Script([BABBLE, GOOD])
+    ladder = ladder_of(script)
+    first, second = [await ladder.climb(Order(VECTOR, SOURCE)) for _ in range(2)]
+    assert (first.cache_hit, second.cache_hit) == (False, True)
+    assert (second.text, second.steps, second.rung, second.cosine) == (first.text, 1, 1, first.cosine)
+    assert second.hypotheses == ()
+    assert len(script.runs) == 1
+    assert second.queue_ms == 0
+    assert second.compute_ms < 1
+
+
+async def test_a_cached_text_is_checked_against_every_source_anew(ladder_of):
+    script = Script([BABBLE, GOOD, BABBLE + " b", "Photosynthesis feeds every green plant."])
+    ladder = ladder_of(script)
+    assert (await ladder.climb(Order(VECTOR, SOURCE))).text == GOOD
+    other = await ladder.climb(Order(VECTOR, "Plants live on light by photosynthesis."))
+    assert other.text.startswith("Photosynthesis")
+    assert [(report.rung, report.passed) for report in other.rungs] == [(1, False), (3, True)]
+    assert not other.cache_hit, "rung 3 had to be computed"
+    assert script.runs == [(-1, 1), (1, 3)], "from where the cached rung stood"
+    again = await ladder.climb(Order(VECTOR, "Plants live on light by photosynthesis."))
+    assert (again.cache_hit, again.rung) == (True, 3)
+
+
+async def test_failed_texts_fail_again_from_the_cache(ladder_of):
+    script = Script([f"{BABBLE} {i}" for i in range(6)])
+    ladder = ladder_of(script)
+    first, second = [await ladder.climb(Order(VECTOR, SOURCE)) for _ in range(2)]
+    assert first.extractive
+    assert second.extractive
+    assert second.cache_hit
+    assert len(script.runs) == 3
+
+
+async def test_bypassing_the_cache_neither_reads_nor_writes(ladder_of):
+    script = Script([BABBLE, GOOD])
+    ladder = ladder_of(script)
+    for _ in range(2):
+        assert not (await ladder.climb(Order(VECTOR, SOURCE, bypass_cache=True))).cache_hit
+    assert not (await ladder.climb(Order(VECTOR, SOURCE))).cache_hit
+    assert len(script.runs) == 3
+
+
+async def test_skipping_checks_takes_the_first_rung_as_it_is(ladder_of):
+    decoded = await ladder_of(Script([BABBLE, BABBLE + " a"])).climb(Order(VECTOR, SOURCE, skip_checks=True))
+    assert decoded.text == BABBLE + " a"
+    assert decoded.rungs[0].checks == ()
+    assert not decoded.extractive
+
+
+async def test_equal_requests_at_once_are_computed_once_and_all_hear_the_hypotheses(ladder_of):
+    script = Script([BABBLE, BABBLE + " a", BABBLE + " b", GOOD])
+    ladder = ladder_of(script)
+    script.go.clear()
+    heard = [[] for _ in range(5)]
+    climbs = [asyncio.create_task(ladder.climb(Order(VECTOR, SOURCE), one.append)) for one in heard]
+    await asyncio.sleep(0.01)
+    script.go.set()
+    decoded = await asyncio.gather(*climbs)
+    assert {d.text for d in decoded} == {GOOD}
+    assert script.runs == [(-1, 1), (1, 3)]
+    assert all([h.step for h in one] == [0, 1, 2, 3] for one in heard)
+    assert ladder.registry.get_sample_value("nextvec_decoder_shared_total") == 8
+
+
+async def test_one_of_equal_requests_may_leave(ladder_of):
+    script = Script([BABBLE, GOOD])
+    ladder = ladder_of(script)
+    script.go.clear()
+    first, second = (asyncio.create_task(ladder.climb(Order(VECTOR, SOURCE))) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.sleep(0)
+    script.go.set()
+    assert (await second).text == GOOD
+
+
+async def test_a_failure_is_not_cached(ladder_of):
+    script = Script([BABBLE, GOOD])
+    ladder = ladder_of(script)
+    working, script.run = script.run, None
+    with pytest.raises(TypeError):
+        await ladder.climb(Order(VECTOR, SOURCE))
+    script.run = working
+    assert (await ladder.climb(Order(VECTOR, SOURCE))).text == GOOD
