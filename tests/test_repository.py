@@ -91,7 +91,7 @@ def test_every_route_has_a_model_with_provenance():
 @pytest.mark.parametrize("part", ["inverter", "corrector"])
 def test_every_part_of_the_default_family_says_what_it_was_trained_on(part):
     card = json.loads((ROOT / "artifacts" / "families" / "mini" / part / "card.json").read_text())
-    assert any("trained" in key or "source" in key or "corpus" in key for key in card), sorted(card)
+    assert card["trained_on"]
 
 
 def test_shipped_weights_stay_within_their_size():

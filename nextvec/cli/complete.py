@@ -1,5 +1,6 @@
 """`nextvec complete`: a text goes in, the text that comes next goes out."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from nextvec.cli.output import AsJson, as_dict, err, out, print_json
 from nextvec.client import Client
 from nextvec.errors import InternalError, InvalidInput
 from nextvec.routes import ROUTES, route_named
+from nextvec.settings import TlsSettings
 from nextvec.v1.gateway_pb2 import Chunk, CompleteResponse, ContextSource, GenerateResponse
 
 _NAMES = ", ".join(route.name for route in ROUTES)
@@ -55,7 +57,7 @@ def complete(
         "bypass_cache": bypass_cache,
     }
     where = address or f"localhost:{port or route_named(route or ROUTES[0].name).port}"
-    with Client(where, timeout=timeout) as client:
+    with Client(where, tls=TlsSettings.from_mapping(os.environ), timeout=timeout) as client:
         if stream:
             response = _stream(client, paragraph, options, as_json)
         else:

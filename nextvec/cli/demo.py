@@ -22,7 +22,7 @@ from nextvec.cli.system import System
 from nextvec.client import AsyncClient
 from nextvec.errors import NextvecError
 from nextvec.routes import ROUTES, STAGES, Route
-from nextvec.settings import variable
+from nextvec.settings import PREFIX, variable
 from nextvec.v1.gateway_pb2 import CompleteResponse
 
 PARAGRAPH = (
@@ -80,7 +80,8 @@ def demo(
     """
     text = file.read_text(encoding="utf-8") if file else PARAGRAPH
     layout = Layout.at(None, None)
-    environment = {k: v for k, v in os.environ.items() if k != variable("redis_url")}
+    # Settings made for another system, such as its Redis, do not reach this one.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
     environment |= {variable(name): str(_PATIENCE_SECONDS) for name in _BUDGETS}
     specs = processes(
         layout, environment, family=family, artifacts=artifacts or artifacts_folder(), redis_url=redis_url

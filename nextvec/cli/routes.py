@@ -1,5 +1,6 @@
 """`nextvec routes`: what answers on each port, and what it was trained on."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from nextvec.cli.output import AsJson, as_dict, err, out, print_json
 from nextvec.client import DEFAULT_ADDRESS, Client
 from nextvec.errors import NextvecError, StageUnavailable
 from nextvec.routes import ROUTES
+from nextvec.settings import TlsSettings
 
 Record = dict[str, Any]
 
@@ -44,7 +46,9 @@ def routes(
 
 def _from_gateway(address: str | None, artifacts: Path) -> list[Record]:
     try:
-        with Client(address or DEFAULT_ADDRESS, timeout=5) as client:
+        with Client(
+            address or DEFAULT_ADDRESS, tls=TlsSettings.from_mapping(os.environ), timeout=5
+        ) as client:
             return [_record(as_dict(route)) for route in client.routes()]
     except StageUnavailable:
         if address:

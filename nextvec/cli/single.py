@@ -15,7 +15,7 @@ from nextvec.cli.output import err
 from nextvec.cli.system import System
 from nextvec.errors import QueueFull
 from nextvec.ports import free_block
-from nextvec.settings import variable
+from nextvec.settings import TlsSettings, variable
 from nextvec.stream import ask
 
 _START_SECONDS = 120
@@ -27,8 +27,9 @@ async def reach(stage: str, address: str | None, family: str, artifacts: Path) -
 
     So a command does offline exactly what a server does.
     """
+    tls = TlsSettings.from_mapping(os.environ)
     if address:
-        async with open_channel(address) as channel:
+        async with open_channel(address, tls) as channel:
             yield channel
         return
     host = "127.0.0.1"
@@ -36,10 +37,10 @@ async def reach(stage: str, address: str | None, family: str, artifacts: Path) -
     environment = os.environ | {variable(name): value for name, value in own.items()}
     environment.pop(variable("metrics_port"), None)
     spec = stage_process(stage, free_block(1, host), environment)
-    async with System([spec], host) as system:
+    async with System([spec], host, tls=tls) as system:
         with err.status(f"starting the {stage} stage"):
             await system.healthy(_START_SECONDS, lambda spec, seconds: None)
-        async with open_channel(f"{host}:{spec.ports[0]}") as channel:
+        async with open_channel(f"{host}:{spec.ports[0]}", tls) as channel:
             yield channel
 
 

@@ -14,7 +14,9 @@ from typing import IO, Any, Self
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from nextvec.channel import open_channel
 from nextvec.errors import StageUnavailable, StartupError
+from nextvec.settings import TlsSettings
 
 _TAIL = 20
 """Lines of a process's output kept, to say why it died."""
@@ -65,13 +67,15 @@ class System:
         *,
         log_folder: Path | None = None,
         tell: Callable[[str, str], None] = lambda name, line: None,
+        tls: TlsSettings | None = None,
         grace_seconds: float = 15,
     ) -> None:
-        """`grace_seconds` is the time a process has to end by itself when told to."""
+        """`tls` is how to ask for health; `grace_seconds` the time a process has to end by itself."""
         self._specs = specs
         self._host = host
         self._log_folder = log_folder
         self._tell = tell
+        self._tls = tls
         self._grace = grace_seconds
         self.processes: list[Process] = []
 
@@ -171,7 +175,7 @@ class System:
                     self._tell(process.spec.name, line)
 
     async def _healthy(self, process: Process, port: int) -> None:
-        async with grpc.aio.insecure_channel(f"{self._host}:{port}") as channel:
+        async with open_channel(f"{self._host}:{port}", self._tls) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             while True:
                 if process.handle.returncode is not None:

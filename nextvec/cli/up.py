@@ -17,7 +17,7 @@ from nextvec.cli.output import AsJson, err, print_json
 from nextvec.cli.system import ProcessSpec, System
 from nextvec.errors import InvalidInput
 from nextvec.routes import STAGES
-from nextvec.settings import variable
+from nextvec.settings import TlsSettings, variable
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_black")
 
@@ -78,7 +78,13 @@ async def _run(
 ) -> bool:
     """Runs the system to its end; whether every process lived until then."""
     stop = asyncio.Event()
-    system = System(specs, layout.host, log_folder=log_dir, tell=_prefixer([spec.name for spec in specs]))
+    system = System(
+        specs,
+        layout.host,
+        log_folder=log_dir,
+        tell=_prefixer([spec.name for spec in specs]),
+        tls=TlsSettings.from_mapping(os.environ),
+    )
 
     def on_signal() -> None:
         if stop.is_set():
