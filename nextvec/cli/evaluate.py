@@ -1,5 +1,6 @@
 """`nextvec eval`: how good every stage is, on documents that nothing was trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +95,8 @@ def evaluate(
             report = run(read_documents(*documents), source, route or [r.name for r in ROUTES], options, tell)
         except DocumentError as error:
             raise InvalidInput(str(error)) from None
-    report = report.held_to(wanted)
+    names = ", ".join(path.name for path in documents)
+    report = replace(report.held_to(wanted), about={"files": names, **report.about})
     if json_file:
         report.write_json(json_file)
     if out_folder or not json_file:

@@ -23,7 +23,7 @@ NAMES = ("last_chunk", "context_mean", "five_weights", "ridge")
 
 _BLOCK = 4096  # windows at a time
 _HELD_OUT = 0.05  # of the documents, to choose the penalty by
-_PENALTIES = (0.03, 0.3, 1.0, 5.0)  # in units of the mean diagonal of the inputs' inner products
+_PENALTIES = (0.1, 0.5, 2.0, 10.0, 50.0)  # in units of the mean diagonal of the inputs' inner products
 
 Windows = tuple[Array, Array]
 """Contexts [N, 5, D] and targets [N, D]; both are brought to unit norm here."""

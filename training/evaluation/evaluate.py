@@ -1,7 +1,7 @@
 """One evaluation from documents to figures: prediction, decoding, and whole requests."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +36,6 @@ class Options:
     chunks: int = 64  # in a row, of each document
     decoded: int = 200  # targets decoded, of each kind of vector
     requests: int = 50  # of each route
-    decoded_route: str | None = None  # whose predictions are decoded; None takes the best by MRR
     models: Path = MODELS
     bank: Path | None = None  # None takes the family's own
     baselines: Path | None = None  # fitted ones; None, or no such file, fits them on the documents themselves
@@ -73,10 +72,17 @@ def evaluate(
     predictors: dict[str, Predict] = {
         route: partial(checkpoint.predict, model) for route, (model, _) in models.items()
     }
-    measured, source = _predict(sample, predictors, options, tell)
-    decoded_route = options.decoded_route or _best(measured, list(models))
+    if options.baselines and options.baselines.is_file():
+        source = f"fitted on training windows ({options.baselines.name})"
+        predictors |= Baselines.load(options.baselines).predictors()
+    else:
+        # Cross-fitted ones are another function for each fold; only these two are one for all windows.
+        source = "cross-fitted by document on the evaluated windows, for want of training windows"
+        predictors |= {"last_chunk": baselines.last_chunk, "context_mean": baselines.context_mean}
+    measured = _measure(sample, predictors, tell)
+    decoded_route = _best(measured, list(models))
     figures = {
-        **_prediction(sample, measured, predictors),
+        **_prediction(sample, measured, predictors, list(models)),
         **_decoding(sample, engine, snap, measured, decoded_route, options, tell),
         **_requests(sample, engine, snap, measured, routes, options, tell),
     }
@@ -89,50 +95,42 @@ def evaluate(
         "decoded": len(sample.spread(options.decoded)),
         "requests_per_route": len(sample.spread(options.requests)),
         "models": {route: card.id for route, (_, card) in models.items()},
-        "decoder": engine.digest,
+        "decoder": f"{options.backend}, {engine.digest}",
         "bank": f"{snap.bank.record.id}, {len(snap.bank)} entries",
         "baselines": source,
         "decoded_route": decoded_route or "none: the context mean",
         "intervals": f"{intervals.LEVEL:.0%}, bootstrap of {intervals.RESAMPLES} draws of documents",
-        "options": {name: str(value) for name, value in asdict(options).items() if value is not None},
     }
     return Report(figures, about)
 
 
-def _predict(
-    sample: Sample, predictors: Mapping[str, Predict], options: Options, tell: Tell
-) -> tuple[dict[str, lvm.Measured], str]:
-    """Figures of every model and baseline, and where the baselines are from."""
+def _measure(sample: Sample, predictors: Mapping[str, Predict], tell: Tell) -> dict[str, lvm.Measured]:
+    """Figures of every model and baseline; baselines that are no predictors are cross-fitted."""
     rows = sample.windows
     contexts = sample.contexts(rows)
-    predicted: dict[str, Array] = {}
-    total = len(predictors) + len(baselines.NAMES)
-    if options.baselines and options.baselines.is_file():
-        source = f"fitted on training windows ({options.baselines.name})"
-        fitted = Baselines.load(options.baselines).predictors()
-        predicted |= {name: lvm.predict_all(predict, contexts) for name, predict in fitted.items()}
-    else:
-        source = "cross-fitted by document on the evaluated windows, for want of training windows"
+    predicted = {name: lvm.predict_all(predict, contexts) for name, predict in predictors.items()}
+    if not set(baselines.NAMES) <= set(predicted):
         folds = sample.document[rows] % _FOLDS
         predicted |= baselines.cross_fitted(contexts, sample.vectors[rows], folds)
-    for name, predict in predictors.items():
-        predicted[name] = lvm.predict_all(predict, contexts)
     measured = {}
     for name, predictions in predicted.items():
         measured[name] = lvm.measure(predictions, sample)
-        tell("predicting", len(measured), total)
-    return measured, source
+        tell("predicting", len(measured), len(predicted))
+    return measured
 
 
 def _prediction(
-    sample: Sample, measured: Mapping[str, lvm.Measured], predictors: Mapping[str, Predict]
+    sample: Sample,
+    measured: Mapping[str, lvm.Measured],
+    predictors: Mapping[str, Predict],
+    routes: Sequence[str],
 ) -> dict[str, object]:
     documents = sample.document[sample.windows]
     return {
         "lvm": {name: lvm.figures(m, documents) for name, m in measured.items()},
         "gains": {
             route: {name: lvm.gains(measured[route], measured[name], documents) for name in baselines.NAMES}
-            for route in predictors
+            for route in routes
         },
         "habits": {
             name: {

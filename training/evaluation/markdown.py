@@ -95,7 +95,7 @@ def page(report: Report, pictures: Sequence[Path]) -> str:
 
 
 def _about(report: Report) -> str:
-    rows = [(name, value) for name, value in report.about.items() if name not in ("options", "models")]
+    rows = [(name, value) for name, value in report.about.items() if name != "models"]
     rows += [(f"model of {route}", name) for route, name in report.about.get("models", {}).items()]
     return _table(["", ""], ([name.replace("_", " "), str(value)] for name, value in rows))
 
@@ -144,5 +144,8 @@ def _cell(found: Estimate) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+    body = list(rows)
+    if not body:
+        return "None."
+    lines = [head, ["---"] * len(head), *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
