@@ -1,0 +1,1 @@
+"""Texts to raw vectors of the family's space."""

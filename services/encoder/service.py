@@ -1,0 +1,120 @@
+"""EncoderService: texts in, vectors out, by way of the cache and the batch queue."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from nextvec.batching import BatchQueue
+from nextvec.cache import Cache
+from nextvec.deadline import Deadline
+from nextvec.errors import InvalidInput
+from nextvec.family import Family
+from nextvec.stream import serve_items
+from nextvec.v1.encoder_pb2 import EncodeRequest, EncodeResponse, EncodeResult
+from nextvec.v1.encoder_pb2_grpc import EncoderServiceServicer
+from nextvec.v1.vectors_pb2 import Timing
+from nextvec.vectors import to_block
+from services.encoder.cache import Encoded, key_of
+from services.encoder.engine import EncoderEngine, Tokens
+
+MAX_TEXTS = 1024
+"""Texts of one item; more of them go into more items, which then share the queue fairly with others."""
+
+MAX_CHARACTERS_PER_TOKEN = 64
+"""A text of more characters than this times the token limit is refused before it is tokenized."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""Control characters that are no text; tokenizers drop them or not, each in its own way."""
+
+
+class EncoderService(EncoderServiceServicer):
+    """Serves one family's encoder."""
+
+    def __init__(
+        self,
+        engine: EncoderEngine,
+        queue: BatchQueue[Tokens, NDArray[np.float32]],
+        cache: Cache[Encoded],
+        family: Family,
+        model_id: str,
+    ) -> None:
+        """`queue` runs the engine's `encode`."""
+        self._engine = engine
+        self._queue = queue
+        self._cache = cache
+        self._limit = family.token_limit
+        self._space = family.space
+        self._model_id = model_id
+
+    async def Encode(
+        self, request_iterator: AsyncIterator[EncodeRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[EncodeResponse]:
+        handle = partial(self._encode, deadline=Deadline.of(context))
+        async for response in serve_items(request_iterator, handle, EncodeResponse):
+            yield response
+
+    async def _encode(self, request: EncodeRequest, deadline: Deadline | None) -> EncodeResponse:
+        texts = list(request.texts)
+        self._check(texts)
+        keys = [key_of(self._space, text) for text in texts]
+        known = await self._known(keys)
+        missing = [index for index, encoded in enumerate(known) if encoded is None]
+        timing = Timing()
+        if missing:
+            tokens = await self._tokens(texts, missing)
+            done = await self._queue.submit(tokens, size=len(tokens), deadline=deadline)
+            timing = Timing(queue_ms=done.queue_ms, compute_ms=done.compute_ms)
+            for index, ids, vector in zip(missing, tokens, done.value, strict=True):
+                known[index] = encoded = Encoded(vector, len(ids))
+                self._cache.put(keys[index], encoded)
+        results = [encoded for encoded in known if encoded is not None]
+        return EncodeResponse(
+            result=EncodeResult(
+                vectors=to_block(np.stack([encoded.vector for encoded in results]), self._space),
+                token_counts=[encoded.tokens for encoded in results],
+                timing=timing,
+                model_id=self._model_id,
+            )
+        )
+
+    def _check(self, texts: Sequence[str]) -> None:
+        if not 0 < len(texts) <= MAX_TEXTS:
+            raise InvalidInput(f"texts has {len(texts)} entries; must have 1 to {MAX_TEXTS}")
+        longest = MAX_CHARACTERS_PER_TOKEN * self._limit
+        for index, text in enumerate(texts):
+            if not text.strip():
+                raise InvalidInput(f"texts[{index}] is empty; must have at least one word")
+            if len(text) > longest:
+                raise InvalidInput(
+                    f"texts[{index}] has {len(text)} characters, which cannot be within the limit of "
+                    f"{self._limit} tokens; cut it into chunks first"
+                )
+            if control := _CONTROL.search(text):
+                raise InvalidInput(
+                    f"texts[{index}] has the control character U+{ord(control[0]):04X} at "
+                    f"{control.start()}; of these only tab, line feed and carriage return are allowed"
+                )
+
+    async def _known(self, keys: Sequence[str]) -> list[Encoded | None]:
+        known = [self._cache.peek(key) for key in keys]
+        missing = [index for index, encoded in enumerate(known) if encoded is None]
+        if missing:
+            found = await self._cache.fetch([keys[index] for index in missing])
+            for index, encoded in zip(missing, found, strict=True):
+                known[index] = encoded
+        return known
+
+    async def _tokens(self, texts: Sequence[str], missing: Sequence[int]) -> Tokens:
+        tokens = await asyncio.to_thread(self._engine.token_ids, [texts[index] for index in missing])
+        for index, ids in zip(missing, tokens, strict=True):
+            if len(ids) > self._limit:
+                raise InvalidInput(
+                    f"texts[{index}] has {len(ids)} tokens; must have at most {self._limit}, "
+                    "the family's limit: cut it into chunks first"
+                )
+        return tokens
