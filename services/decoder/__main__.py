@@ -10,17 +10,20 @@ from prometheus_client import CollectorRegistry
 from pydantic import Field
 
 from nextvec.cache import Cache, CacheMetrics
+from nextvec.errors import SettingsError
 from nextvec.family import Family
 from nextvec.logs import configure_logs
 from nextvec.metrics import Metrics
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
-from nextvec.settings import StageSettings
+from nextvec.settings import StageSettings, variable
 from nextvec.v1.decoder_pb2_grpc import add_DecoderServiceServicer_to_server
+from services.decoder.backends import BACKENDS
 from services.decoder.cache import Keys, StandingCodec
 from services.decoder.engine import Engine
 from services.decoder.ladder import Ladder
 from services.decoder.metrics import DecoderMetrics
+from services.decoder.quotations import Quotations
 from services.decoder.scheduler import Scheduler
 from services.decoder.service import DecoderService
 
@@ -55,10 +58,10 @@ async def serve_decoder(
         redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
     )
     ladder = Ladder(
-        family,
         Keys(family.space, engine.digest),
         scheduler,
         cache,
+        Quotations(family, engine.embed),
         DecoderMetrics(metrics.registry, engine.passes),
     )
     model_id = f"{family.name}/{settings.backend}-{engine.digest[:12]}"
@@ -82,6 +85,8 @@ async def main() -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")
+    if settings.backend not in BACKENDS.names():
+        raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(BACKENDS.names())}")
     engine = Engine.load(family, settings.backend, settings.max_batch)
     await serve_decoder(settings, family, engine)
 

@@ -3,7 +3,6 @@
 Each rung goes on from the last hypothesis and offers the best one so far, by cosine, to the checks.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,13 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from nextvec.cache import Cache
-from nextvec.chunking import chunk
-from nextvec.family import Family
 from nextvec.flight import SingleFlight
-from nextvec.vectors import cosine
 from services.decoder.cache import Keys
 from services.decoder.metrics import DecoderMetrics
 from services.decoder.quality import Check, check
+from services.decoder.quotations import Quotable, Quotation, Quotations
 from services.decoder.scheduler import Scheduler, Spent
 from services.decoder.walk import Hypothesis, Standing, Walk
 
@@ -97,14 +94,14 @@ class Ladder:
 
     def __init__(
         self,
-        family: Family,
         keys: Keys,
         scheduler: Scheduler,
         cache: Cache[Standing],
+        quotations: Quotations,
         metrics: DecoderMetrics,
     ) -> None:
-        self._family = family
         self._keys = keys
+        self._quotations = quotations
         self._scheduler = scheduler
         self._cache = cache
         self._metrics = metrics
@@ -128,7 +125,8 @@ class Ladder:
             if standing.closed:
                 self._metrics.fixed_points.inc()
                 break
-        quotation = await self._quote(order)
+        quotable = await self._quotable(order)
+        quotation = quotable.nearest(order.vector) if quotable else None
         if quotation is None:
             self._metrics.unpassed.inc()
         return self._decoded(climb, started, quotation)
@@ -171,29 +169,21 @@ class Ladder:
         spent = await self._scheduler.run(walk, rung, publish)
         return walk.standing, spent
 
-    async def _quote(self, order: Order) -> tuple[str, float] | None:
-        """The sentence nearest to the vector, with its cosine: a candidate, or else a chunk of the source."""
-        texts, vectors = order.candidates, order.candidate_vectors
-        if not texts and order.source.strip():
-            texts, vectors = await asyncio.to_thread(self._chunks, order.source), None
-        if not texts:
-            return None
-        if vectors is None:
-            vectors = (await asyncio.to_thread(self._scheduler.engine.embed, texts)).numpy()
-        cosines = cosine(vectors, order.vector)
-        nearest = int(np.argmax(cosines))
-        return texts[nearest], float(cosines[nearest])
+    async def _quotable(self, order: Order) -> Quotable | None:
+        """The candidates, or else the chunks of the source."""
+        if not order.candidates:
+            return await self._quotations.of(order.source)
+        if order.candidate_vectors is None:
+            return await self._quotations.of(order.candidates)
+        return Quotable(order.candidates, order.candidate_vectors)
 
-    def _chunks(self, source: str) -> tuple[str, ...]:
-        return tuple(chunk(source, self._family.count_tokens, self._family.token_limit))
-
-    def _decoded(self, climb: _Climb, started: float, quotation: tuple[str, float] | None = None) -> Decoded:
+    def _decoded(self, climb: _Climb, started: float, quotation: Quotation | None = None) -> Decoded:
         standing = climb.standing
         assert standing is not None
         best = standing.best
         text, nearness, steps, rung = best.text, best.cosine, best.step, climb.reports[-1].rung
         if quotation:
-            text, nearness, steps, rung = *quotation, 0, climb.order.rungs[-1]
+            text, nearness, steps, rung = quotation.text, quotation.cosine, 0, climb.order.rungs[-1]
         kind = "extractive" if quotation else "decoded" if climb.computed else "cached"
         self._metrics.results.labels(kind).inc()
         total_ms = 1000 * (time.monotonic() - started)

@@ -45,7 +45,7 @@ class Scheduler:
     """
 
     def __init__(self, engine: Engine, *, queue_limit: int, metrics: QueueMetrics | None = None) -> None:
-        self.engine = engine
+        self._engine = engine
         self._limit = queue_limit
         self._metrics = metrics
         self._waiting: deque[_Job] = deque()
@@ -95,7 +95,7 @@ class Scheduler:
         if not resumed and len(self._waiting) >= self._limit:
             if self._metrics:
                 self._metrics.refused.inc()
-            rounds = 1 + len(self._waiting) / self.engine.slots
+            rounds = 1 + len(self._waiting) / self._engine.slots
             delay = max(1, math.ceil(1000 * rounds * self._seconds_per_walk))
             raise QueueFull(
                 f"the decoder queue is full: {len(self._waiting)} of {self._limit} vectors wait; "
@@ -147,7 +147,7 @@ class Scheduler:
     def _take(self) -> list[_Job]:
         """The waiting jobs that fit now; one that runs alone only fits an empty engine."""
         taken: list[_Job] = []
-        free = self.engine.slots - len(self._running)
+        free = self._engine.slots - len(self._running)
         if any(job.alone for job in self._running.values()):
             return taken
         while self._waiting and len(taken) < free:
@@ -165,11 +165,11 @@ class Scheduler:
     def _turn(self, joining: list[_Job], leaving: list[Walk]) -> list[tuple[Walk, Hypothesis, bool]]:
         """In the engine's thread: passes until there is a hypothesis or somebody waits to join or leave."""
         for walk in leaving:
-            self.engine.stop(walk)
+            self._engine.stop(walk)
         if joining:
-            self.engine.start([(job.walk, job.until) for job in joining])
-        while self.engine.busy:
-            news = self.engine.advance()
+            self._engine.start([(job.walk, job.until) for job in joining])
+        while self._engine.busy:
+            news = self._engine.advance()
             if news or self._news:
                 return news
         return []
@@ -191,7 +191,7 @@ class Scheduler:
         """
         jobs = list(self._running.values())
         self._running.clear()
-        self.engine.clear()
+        self._engine.clear()
         if len(jobs) == 1:
             if not jobs[0].future.done():
                 jobs[0].future.set_exception(error)

@@ -1,7 +1,6 @@
 """Rungs, checks, the cache between them, and quotations, with texts that the test chooses."""
 
 import asyncio
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from services.decoder.cache import Keys, StandingCodec
 from services.decoder.generation import Passes
 from services.decoder.ladder import Ladder, Order
 from services.decoder.metrics import DecoderMetrics
+from services.decoder.quotations import Quotations
 from services.decoder.scheduler import Spent
 from services.decoder.walk import Hypothesis
 
@@ -29,11 +29,12 @@ class Script:
     def __init__(self, texts, cosines=None):
         self.texts, self.cosines = texts, cosines or [0.1 * i for i in range(len(texts))]
         self.runs = []
-        self.engine = SimpleNamespace(embed=self.embed)
+        self.embedded = 0
         self.go = asyncio.Event()
         self.go.set()
 
     def embed(self, texts):
+        self.embedded += 1
         return torch.tensor(np.stack([VECTOR if "Bees" in text else -VECTOR for text in texts]))
 
     async def run(self, walk, until, listen):
@@ -55,7 +56,8 @@ async def ladder_of(family):
     metrics = DecoderMetrics(registry, Passes())
 
     def build(script):
-        ladder = Ladder(family, Keys("toy-1", "abc"), script, cache, metrics)
+        quotations = Quotations(family, script.embed)
+        ladder = Ladder(Keys("toy-1", "abc"), script, cache, quotations, metrics)
         ladder.registry = registry
         return ladder
 
@@ -164,6 +166,8 @@ async def test_failed_texts_fail_again_from_the_cache(ladder_of):
     assert second.extractive
     assert second.cache_hit
     assert len(script.runs) == 3
+    assert script.embedded == 1, "what is quoted is remembered too"
+    assert second.compute_ms < 1
 
 
 async def test_bypassing_the_cache_neither_reads_nor_writes(ladder_of):
