@@ -38,9 +38,14 @@ async def serve_lvm(
     stop: asyncio.Event | None = None,
     ready: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Serves the production models for vectors of `space` until stopped; calls `ready` with the port."""
+    """Serves the production models for vectors of `space` until stopped; calls `ready` with the port.
+
+    The models are loaded before the port is opened, so that whoever finds the server healthy is answered in
+    time. A route whose model cannot be loaded is logged and left out; the others are served.
+    """
     metrics = Metrics(CollectorRegistry())
     engine = LvmEngine(settings.artifacts / "lvm" / "models", space, settings.device)
+    await asyncio.to_thread(engine.preload)
     queue: BatchQueue[Contexts, Prediction] = BatchQueue(
         engine.predict,
         max_batch=settings.max_batch,

@@ -1,4 +1,4 @@
-"""The models of all routes: loaded at first use, exchanged when another one is promoted, run in batches."""
+"""The models of all routes: loaded at the start, exchanged when another one is promoted, run in batches."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,6 +52,24 @@ class LvmEngine:
         self._coming: dict[str, tuple[Path, Future[_Running]]] = {}
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lvm loader")
 
+    def preload(self) -> dict[str, str]:
+        """Loads the production models of all routes at once; returns, by route, why one cannot be had.
+
+        A model that is loaded by its first request makes that request wait longer than the gateway does. A
+        route without a model fails its own requests only, and asks for one again with each of them.
+        """
+        routes = [route.name for route in ROUTES if route.has_lvm]
+        missing = {}
+        with ThreadPoolExecutor(len(routes), thread_name_prefix="lvm preload") as pool:
+            for route, loading in [(route, pool.submit(self._first, route)) for route in routes]:
+                try:
+                    self._running[route] = loading.result()
+                except NextvecError as error:
+                    missing[route] = error.message
+                    log.error("route has no model", route=route, reason=error.message)
+        log.info("models preloaded", routes=sorted(self._running), missing=sorted(missing))
+        return missing
+
     def predict(self, items: Sequence[Contexts]) -> list[Prediction]:
         """Predictions for items of one route, computed together.
 
@@ -83,7 +101,7 @@ class LvmEngine:
     def _current(self, route: str) -> _Running:
         running = self._running.get(route)
         if running is None:
-            running = self._running[route] = self._load(production(self._models, route))
+            running = self._running[route] = self._first(route)
             return running
         try:
             promoted = production(self._models, route)
@@ -92,6 +110,9 @@ class LvmEngine:
         if promoted != running.folder:
             self._exchange(route, promoted)
         return self._running[route]
+
+    def _first(self, route: str) -> _Running:
+        return self._load(production(self._models, route))
 
     def _exchange(self, route: str, promoted: Path) -> None:
         """Has a promoted model loaded, and puts it in place once it is; the present one answers meanwhile."""

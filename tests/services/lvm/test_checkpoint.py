@@ -1,7 +1,6 @@
 """Model folders: saved and loaded equals the original, and whatever is not the saved model is refused."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from nextvec import weights
 from nextvec.errors import WrongSpace
 from services.lvm import checkpoint
 from services.lvm.models import amn
-from services.lvm.registry import ModelCard, ModelError, cards, production, promote
+from services.lvm.registry import ModelCard, ModelError
 from tests.services.lvm.toys import SIZES, SPACE, save_toy, toy_model
 
 
@@ -155,26 +154,3 @@ def test_a_model_that_does_not_say_what_it_was_trained_on_is_refused(folder):
     edit_card(folder, trained_on=[])
     with pytest.raises(ModelError, match="trained on"):
         checkpoint.load(folder)
-
-
-def test_promoting_swaps_the_link_and_leaves_no_other_trace(tmp_path, folder):
-    other = save_toy(tmp_path, "amn", "other", seed=2)
-    promote(folder, "amn")
-    assert production(tmp_path, "amn") == folder
-    promote(other, "amn")
-    assert production(tmp_path, "amn") == other
-    link = tmp_path / "amn_v0"
-    assert link.readlink() == type(link)(other.name)  # relative: the tree can be moved
-    assert {path.name for path in tmp_path.iterdir()} == {folder.name, other.name, "amn_v0"}
-
-
-def test_a_folder_that_is_no_model_is_not_promoted(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match="missing"):
-        promote(tmp_path / "empty", "amn")
-
-
-def test_all_models_are_listed_once_whatever_links_to_them(tmp_path, folder):
-    promote(folder, "amn")
-    shutil.copytree(folder, tmp_path / ".draft")
-    assert [card.name for card in cards(tmp_path)] == [folder.name]

@@ -60,10 +60,36 @@ def test_a_model_is_loaded_when_its_route_is_first_asked(engine, contexts):
     assert [route for route, _, loaded in engine.cards() if loaded] == ["gru"]
 
 
+def test_all_models_are_there_once_they_were_preloaded(engine, contexts):
+    assert engine.preload() == {}
+    assert all(loaded for _, _, loaded in engine.cards())
+    engine.predict([Contexts("gru", contexts)])
+
+
+def test_a_model_that_is_missing_or_broken_or_foreign_is_named_and_the_others_are_preloaded(
+    engine, models, contexts
+):
+    (models / "gru_v0").unlink()
+    (production(models, "lstm") / "model.safetensors").write_bytes(b"nothing")
+    promote(save_toy(models, "amn", "foreign", space="other-1"), "amn")
+    missing = engine.preload()
+    assert sorted(missing) == ["amn", "gru", "lstm"]
+    assert "gru_v0 is missing" in missing["gru"]
+    assert "SHA-256" in missing["lstm"]
+    assert "other-1" in missing["amn"]
+    assert [route for route, _, loaded in engine.cards() if loaded] == [
+        "transformer",
+        "transformer-optimized",
+    ]
+    promote(save_toy(models, "gru", "late"), "gru")
+    (answer,) = engine.predict([Contexts("gru", contexts)])
+    assert answer.model_id.startswith("late_2")
+
+
 def test_a_promoted_model_takes_over_and_every_request_is_answered(engine, models, contexts):
     item = Contexts("amn", contexts[:1])
     before = engine.predict([item])[0]
-    fresh = save_toy(models, "lstm", "amn_next", seed=9)  # even of another architecture
+    fresh = save_toy(models, "amn", "amn_next", seed=9)
     promote(fresh, "amn")
     answers = predict_until(engine, item, lambda model: model.startswith(fresh.name))
     assert {answer.model_id for answer in answers} <= {before.model_id, answers[-1].model_id}

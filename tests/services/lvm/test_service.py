@@ -111,14 +111,29 @@ async def test_a_corrupt_model_fails_its_own_route_only(serving, models, context
         await ask(stub.Predict, request(contexts, "amn"), stage="lvm")
 
 
-async def test_models_are_listed_with_what_they_were_trained_on(serving, contexts):
+async def test_models_are_listed_with_what_they_were_trained_on(serving):
     async with serving() as stub:
-        await ask(stub.Predict, request(contexts, "gru"), stage="lvm")
         models = {m.route: m for m in (await stub.ListModels(ListModelsRequest())).models}
     assert list(models) == ["amn", "transformer", "gru", "lstm", "transformer-optimized"]
     assert models["transformer-optimized"].architecture == "transformer"
     assert models["gru"].trained_on[0].source == "invented texts"
-    assert [m.route for m in models.values() if m.loaded] == ["gru"]
+
+
+async def test_a_server_that_is_healthy_has_loaded_every_model(serving):
+    async with serving() as stub:
+        models = (await stub.ListModels(ListModelsRequest())).models
+    assert all(model.loaded for model in models)
+
+
+async def test_a_missing_model_does_not_keep_the_others_from_being_served(serving, models, contexts):
+    (models / "gru_v0").unlink()
+    async with serving() as stub:
+        with pytest.raises(FailedPrecondition, match="gru_v0 is missing"):
+            await ask(stub.Predict, request(contexts, "gru"), stage="lvm")
+        await ask(stub.Predict, request(contexts, "amn"), stage="lvm")
+        listed = [model.route for model in (await stub.ListModels(ListModelsRequest())).models]
+    assert "gru" not in listed
+    assert "amn" in listed
 
 
 async def test_a_promotion_under_load_fails_no_request(serving, models, contexts):
