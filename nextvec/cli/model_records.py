@@ -53,22 +53,17 @@ def one_record(artifacts: Path, name: str) -> Record:
 
 
 def table(records: Iterable[Record]) -> Table:
-    """The list for people."""
-    shown = Table(title="Models", title_justify="left")
-    for column in ("name", "route", "architecture"):
-        shown.add_column(column, overflow="fold")
-    shown.add_column("parameters", justify="right", no_wrap=True)
-    shown.add_column("space", overflow="fold")
-    shown.add_column("sha256", no_wrap=True)
+    """The list for people, two facts above each other so that it fits a terminal."""
+    shown = Table(title="Models", title_justify="left", show_lines=True)
+    shown.add_column("name\nroutes", no_wrap=True)
+    shown.add_column("architecture\nparameters", no_wrap=True)
+    shown.add_column("space\nsha256", no_wrap=True)
     shown.add_column("trained on", ratio=1)
     for record in records:
         shown.add_row(
-            record["name"],
-            ", ".join(record["routes"]) or "-",
-            record["architecture"],
-            f"{record['parameters']:,}",
-            record["space"],
-            record["sha256"][:12],
+            f"{record['name']}\n{', '.join(record['routes']) or '-'}",
+            f"{record['architecture']}\n{record['parameters']:,}",
+            f"{record['space']}\n{record['sha256'][:12]}",
             escape(sources_in_short(record["trained_on"])),
         )
     return shown

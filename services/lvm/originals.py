@@ -221,10 +221,10 @@ def _require_probe(model: nn.Module, probe: Mapping[str, Array], where: str, arc
         raise ModelError(f"the probe in {where} must have context and expected; has {', '.join(probe)}")
     try:
         found = checkpoint.predict(model, probe["context"])
+        # The original's networks end in a normalisation that these leave to whoever uses the prediction.
+        off = float(np.linalg.norm(unit(found) - unit(probe["expected"]), axis=1).max())
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"the probe in {where} cannot be run: {error}") from error
-    # The original's networks end in a normalisation that these leave to whoever uses the prediction.
-    off = float(np.linalg.norm(unit(found) - unit(probe["expected"]), axis=1).max())
     if not off <= _TOLERANCE:
         raise ModelError(
             f"the model does not reproduce the probe in {where} (off by {off:.2g}, at most {_TOLERANCE:g}): "

@@ -25,6 +25,10 @@ class Model(nn.Module):
         self.scale, self.temperature = h.scale, h.attention**0.5
         self.context_encoder = nn.Linear(h.dimensions, h.attention)
         self.query_encoder = nn.Linear(h.dimensions, h.attention)
+        last = nn.Linear(h.hidden // 2, h.dimensions)
+        # A new network predicts the context mean, instead of having to unlearn a random correction first.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.residual_net = nn.Sequential(
             nn.Linear(2 * h.dimensions, h.hidden),
             nn.GELU(),
@@ -32,11 +36,8 @@ class Model(nn.Module):
             nn.Linear(h.hidden, h.hidden // 2),
             nn.GELU(),
             nn.LayerNorm(h.hidden // 2),
-            nn.Linear(h.hidden // 2, h.dimensions),
+            last,
         )
-        # A new network predicts the context mean, instead of having to unlearn a random correction first.
-        nn.init.zeros_(self.residual_net[-1].weight)
-        nn.init.zeros_(self.residual_net[-1].bias)
 
     def forward(self, context: Tensor) -> Tensor:
         """context [B, T, D] → next vector [B, D]."""
