@@ -97,14 +97,18 @@ def _show(event: GenerateResponse) -> None:
 
 def _explain(response: CompleteResponse) -> None:
     for chunk in response.chunks:
-        err.print(f"[dim]{response.route}, chunk {chunk.index + 1}: {origin(chunk)}, {_times(chunk)}[/]")
+        err.print(
+            f"[dim]{response.route}, chunk {chunk.index + 1}: {origin(chunk)}, {_times(chunk)}[/]",
+            soft_wrap=True,
+        )
     source = ContextSource.Name(response.context.source).removeprefix("CONTEXT_SOURCE_").lower()
     err.print(
         f"[dim]context {source}, {response.context.own} of {len(response.context.texts)} chunks your own; "
-        f"{response.total_ms:.0f} ms in all[/]"
+        f"{response.total_ms:.0f} ms in all[/]",
+        soft_wrap=True,
     )
     for line in response.degraded:
-        err.print(f"[yellow]degraded:[/] {escape(line)}")
+        err.print(f"[yellow]degraded:[/] {escape(line)}", soft_wrap=True)
 
 
 def origin(chunk: Chunk) -> str:

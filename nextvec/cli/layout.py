@@ -16,6 +16,10 @@ STAGE_PORT_BASE = STAGES[0].port
 
 GATEWAY = "gateway"
 
+# Defaults for a stage that shares the machine with the others. A prediction is a few milliseconds' work for
+# one thread; more of them wait for each other whenever another stage computes.
+_SHARING = {"lvm": {"threads": "1"}}
+
 # What one process is told, and another must not take over.
 _OF_ONE_PROCESS = ("port", "port_offset", "metrics_port")
 
@@ -115,7 +119,9 @@ def processes(
 def stage_process(name: str, port: int, environment: Mapping[str, str], replica: int = 1) -> ProcessSpec:
     """One replica of one stage."""
     label = name if replica == 1 else f"{name}-{replica}"
-    return ProcessSpec(label, f"services.{name}", (port,), {**environment, variable("port"): str(port)})
+    own = {variable(field): value for field, value in _SHARING.get(name, {}).items()}
+    told = {**own, **environment, variable("port"): str(port)}
+    return ProcessSpec(label, f"services.{name}", (port,), told)
 
 
 def artifacts_folder() -> Path:

