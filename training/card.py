@@ -13,7 +13,7 @@ def inversion_card(
     corpus: Path, preset: InverterPreset | CorrectorPreset, last: Progress | None
 ) -> dict[str, object]:
     """Sources with licences and counts, the data's digest, the preset, and the last step and loss."""
-    data = Sequences.load(corpus)
+    data = Sequences.load(corpus, mapped=True)
     return {
         "trained_on": [
             {"source": origin.source, "licence": origin.licence, "documents": documents, "chunks": chunks}

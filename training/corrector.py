@@ -13,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from services.families.embedder import Embedder
+from training import processes
 from training.corpus import encode_texts
 from training.inversion_data import Batches, Pairs, noisy
 from training.inversion_models import PAD, Corrector, InversionShape, Inverter
@@ -44,7 +45,8 @@ def write_hypotheses(
     """The frozen inverter's greedy text for every chunk, and that text's vector, in shards.
 
     A shard holds `ids` [n, token_limit] int16 beginning with the start token, and `vectors`
-    [n, dimensions] float16. Missing shards are written; yields the rows done and their total.
+    [n, dimensions] float16. Missing shards are written, of several processes each its own; yields the
+    rows done and their total.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(family)
@@ -54,7 +56,8 @@ def write_hypotheses(
     for start in range(0, len(pairs), SHARD):
         rows = np.arange(start, min(start + SHARD, len(pairs)))
         path = folder / f"hypotheses-{start:08}.npz"
-        if not path.exists():
+        own = start // SHARD % processes.count() == processes.rank()
+        if own and not path.exists():
             targets = noisy(pairs.vectors[rows], preset.noise, (start, 0)).split(batch)
             ids = torch.cat([greedy(inverter, part.to(device), family.token_limit).cpu() for part in targets])
             texts = tokenizer.decode_batch(ids.tolist(), skip_special_tokens=True)

@@ -65,7 +65,8 @@ def encoder_rows(tokenizer: Tokenizer, family: Family) -> Tensor:
     """
     embedder = Embedder.load(family)
     pieces = embedder.tokenizer.get_vocab()
-    table = embedder.encoder.words.weight.detach()
+    words = embedder.encoder.get_submodule("words")
+    table: Tensor = words.get_parameter("weight").detach()
     rows = table.mean(0).repeat(tokenizer.get_vocab_size(), 1)
     for token, index in tokenizer.get_vocab().items():
         text = tokenizer.decode([index])

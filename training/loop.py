@@ -1,8 +1,10 @@
 """The one training loop: steps or minutes, warm-up and cosine, checkpoints, resume, logs."""
 
+import json
 import math
+import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from nextvec.errors import FailedPrecondition
+from training import processes
+
 CHECKPOINT = "checkpoint.pt"
+RECIPE = "recipe.json"
+_LOGGED_EVERY = 20  # steps
+
+
+class TrainingError(FailedPrecondition):
+    """A training cannot go on; the message names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,25 @@ class Progress:
     tokens_per_s: float
 
 
+def claim(folder: Path, recipe: Mapping[str, object]) -> None:
+    """Marks a run folder with what is trained in it, or checks that it is the same as before.
+
+    Raises TrainingError naming what differs: going on from another recipe's checkpoint would give a model
+    that no recipe gives. How long and how fast may change.
+    """
+    record = folder / RECIPE
+    if record.is_file():
+        begun = json.loads(record.read_text(encoding="utf-8"))
+        differing = [f"{k} {begun.get(k)}, now {v}" for k, v in recipe.items() if begun.get(k) != v]
+        if differing:
+            raise TrainingError(f"{folder} was begun with {'; '.join(differing)}; give another run folder")
+    elif processes.rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = record.with_suffix(".partial")
+        partial.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+        partial.replace(record)
+
+
 def train(
     model: nn.Module,
     batch_at: Callable[[int], dict[str, Tensor]],
@@ -69,7 +99,10 @@ def train(
 
     `batch_at(step)` must depend on nothing but the step, which makes a resumed training equal to one
     that was never interrupted. The model is called with the batch as keyword arguments and returns
-    its loss. The checkpoint is removed by nobody: a finished training resumes to nothing.
+    its mean loss; what it has `measured`, by name, is logged. Of several processes each trains on its
+    slice of every batch, and the first one writes. The checkpoint is removed by nobody: a finished
+    training resumes to nothing. Raises TrainingError where the checkpoint is of another model or the
+    gradient is not finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)
@@ -79,37 +112,62 @@ def train(
         _groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98), fused=True
     )
     step, elapsed = _resume(folder / CHECKPOINT, model, optimizer, device)
-    log = SummaryWriter(str(folder / "log"))
+    first = processes.rank() == 0
+    # What a killed training logged behind its last checkpoint is logged again.
+    log = SummaryWriter(str(folder / "log"), purge_step=step) if first else None
     saved = last = time.monotonic()
     while (share := schedule.progress(step, elapsed)) < 1:
         rate = schedule.rate_at(step, share)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = {name: tensor.to(device) for name, tensor in batch_at(step).items()}
-        # Dropout, too, then depends on nothing but the step.
-        torch.manual_seed(schedule.seed + step)
-        with torch.autocast(device.type, torch.bfloat16):
+        batch = {name: tensor.to(device) for name, tensor in processes.share(batch_at(step)).items()}
+        # Dropout, too, then depends on nothing but the step and the process.
+        torch.manual_seed(schedule.seed + step + (processes.rank() << 32))
+        with autocast(device):
             loss = model(**batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        terms = _terms(batch)
+        all_terms = processes.total(terms, device)
+        mean_loss = processes.total(loss.item() * terms / all_terms, device)
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        processes.average(gradients, terms / all_terms)
         norm = nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"gradient norm is {norm.item()} at step {step}; lower the rate")
+            raise TrainingError(f"gradient norm is {norm.item()} at step {step}; lower the rate")
         optimizer.step()
         step += 1
         now = time.monotonic()
-        elapsed, spent, last = elapsed + now - last, now - last, now
-        tokens = int((batch["labels"] != 0).sum()) if "labels" in batch else len(next(iter(batch.values())))
-        if step % 20 == 0:
-            log.add_scalar("loss", loss.item(), step)
-            log.add_scalar("rate", rate, step)
-            log.add_scalar("gradient_norm", norm.item(), step)
-        if now - saved > schedule.save_every_s:
+        spent, last = now - last, now
+        elapsed = processes.agreed(elapsed + spent, device)
+        if log and step % _LOGGED_EVERY == 0:
+            figures = {"loss": mean_loss, "rate": rate, "gradient_norm": norm.item()}
+            for name, value in (figures | getattr(model, "measured", {})).items():
+                log.add_scalar(name, value, step)
+        if first and now - saved > schedule.save_every_s:
             _save(folder / CHECKPOINT, model, optimizer, step, elapsed)
             saved = now
-        yield Progress(step, share, loss.item(), rate, tokens / spent)
-    _save(folder / CHECKPOINT, model, optimizer, step, elapsed)
-    log.close()
+        yield Progress(step, share, mean_loss, rate, all_terms / spent)
+    if first:
+        _save(folder / CHECKPOINT, model, optimizer, step, elapsed)
+    if log:
+        log.close()
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 arithmetic where the hardware has it, else none."""
+    if device.type == "cuda":
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=has)
+
+
+def _terms(batch: dict[str, Tensor]) -> float:
+    """How many terms a batch's mean loss has: its tokens where it has labels, else its rows."""
+    if "labels" in batch:
+        return float((batch["labels"] != 0).sum())
+    return float(len(next(iter(batch.values()))))
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
@@ -137,7 +195,13 @@ def _resume(
 ) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, map_location=device, weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise TrainingError(
+            f"{path} is not a checkpoint of this training ({reason}); give another run folder, or remove it"
+        ) from error
     return state["step"], state["elapsed"]

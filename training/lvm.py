@@ -1,6 +1,5 @@
 """Trains a latent vector model: five unit vectors to the next one."""
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -13,8 +12,11 @@ from torch import Tensor, nn
 from nextvec.vectors import unit
 from services.lvm import checkpoint
 from services.lvm.registry import ModelCard, Source
-from training.loop import CHECKPOINT, Progress, Schedule, train
-from training.presets import FOLDER, PresetError
+from training import gate, processes
+from training.coherence import Report
+from training.loop import CHECKPOINT, Progress, Schedule, claim, train
+from training.objectives import Contrast, Objective
+from training.presets import FOLDER, PresetError, read_table
 from training.sequences import Sequences
 
 _EVALUATED = 2048  # windows at a time
@@ -36,6 +38,23 @@ class LvmPreset:
     clip: float = 1.0
     weight_decay: float = 0.0
     seed: int = 1
+    save_every_s: float = 120.0
+    mse: float = 1.0  # factor of the squared error, averaged over dimensions
+    infonce: float = 0.0  # factor of InfoNCE; balanced, its gradient as a share of the squared error's
+    temperature: float = 0.07
+    balance: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mse <= 0 or self.infonce < 0 or self.temperature <= 0:
+            raise PresetError(
+                f"mse {self.mse:g} and temperature {self.temperature:g} must be above 0, "
+                f"infonce {self.infonce:g} not below"
+            )
+        if self.balance and not 0 < self.infonce <= 1:
+            raise PresetError(
+                f"infonce is {self.infonce:g}; to be balanced it must be a share of the squared error's "
+                "gradient, above 0 and at most 1"
+            )
 
     @classmethod
     def read(cls, route: str, hardware: str | None = None, **changes: object) -> "LvmPreset":
@@ -64,36 +83,30 @@ class LvmPreset:
             clip=self.clip,
             weight_decay=self.weight_decay,
             seed=self.seed,
+            save_every_s=self.save_every_s,
         )
+
+    def contrast(self) -> Contrast | None:
+        """The ranking loss beside the squared error."""
+        return Contrast(self.infonce, self.mse, self.temperature, self.balance) if self.infonce else None
 
     def per_epoch(self, windows: int) -> int:
         """Batches of one epoch; every batch is whole."""
         return max(1, windows // self.batch)
 
 
-class Regression(nn.Module):
-    """A model and its loss: squared distance of the raw prediction to the target, mean over the batch.
-
-    The target has the norm that the model's `scale` says, and the distance is measured in units of that
-    norm. With a scale of 1 this is the original's mean squared error times the dimension; Adam's steps are
-    the same for both, while the gradients have a size that the clip is meant for.
-    """
-
-    def __init__(self, model: nn.Module, scale: float):
-        super().__init__()
-        self.model = model
-        self.scale = scale
-
-    def forward(self, context: Tensor, target: Tensor) -> Tensor:
-        """Unit context [B, 5, D] and unit target [B, D] → loss."""
-        return (self.model(context).float() / self.scale - target).square().sum(1).mean()
-
-
 def train_lvm(
     sequences: Sequences, preset: LvmPreset, folder: Path, device: torch.device
 ) -> Iterator[Progress]:
-    """Trains on the windows of `sequences`; checkpoint and log go to `folder`, where it resumes."""
+    """Trains on the windows of `sequences`; checkpoint and log go to `folder`, where it resumes.
+
+    Raises PresetError where the processes cannot share a batch equally, TrainingError where the folder
+    was begun with other data or another recipe, and DominantTerm where InfoNCE would decide the training.
+    """
+    if preset.batch % processes.count():
+        raise PresetError(f"a batch of {preset.batch} cannot be shared by {processes.count()} processes")
     windows, per_epoch = len(sequences), preset.per_epoch(len(sequences))
+    contrast = preset.contrast()
     order: dict[int, np.ndarray] = {}
 
     def batch_at(step: int) -> dict[str, Tensor]:
@@ -103,12 +116,26 @@ def train_lvm(
             order[epoch] = np.random.default_rng((preset.seed, epoch)).permutation(windows)
         picked = order[epoch][index * preset.batch : (index + 1) * preset.batch]
         context, target = sequences.directions(picked)
-        return {"context": torch.from_numpy(context), "target": torch.from_numpy(target)}
+        batch = {"context": torch.from_numpy(context), "target": torch.from_numpy(target)}
+        return batch | {"rows": torch.from_numpy(sequences.windows[picked])} if contrast else batch
 
     torch.manual_seed(preset.seed)
     hyperparameters = _hyperparameters(sequences, preset)
-    model = Regression(checkpoint.build(preset.architecture, hyperparameters), hyperparameters["scale"])
-    yield from train(model, batch_at, preset.schedule(windows), folder, device)
+    model = checkpoint.build(preset.architecture, hyperparameters)
+    objective = Objective(model, hyperparameters["scale"], contrast)
+    claim(
+        folder,
+        {
+            "data_sha256": sequences.digest,
+            "windows": windows,
+            "architecture": preset.architecture,
+            "hyperparameters": hyperparameters,
+            "batch": preset.batch,
+            "seed": preset.seed,
+            "contrast": contrast and asdict(contrast),
+        },
+    )
+    yield from train(objective, batch_at, preset.schedule(windows), folder, device)
 
 
 def export_lvm(
@@ -120,17 +147,19 @@ def export_lvm(
     space: str,
     models: Path,
     stem: str,
+    check: Report | None = None,
     known_issues: tuple[str, ...] = (),
 ) -> Path:
     """Writes the model that `train_lvm` left in `folder` to the registry and returns its folder there.
 
     `sequences`, `validation` and `preset` are those of the training, `space` that of their vectors; `stem`
-    is the model's name before the timestamp. The metrics are measured on `validation`.
+    is the model's name before the timestamp, `check` the verdict on the data. The metrics are measured on
+    `validation`.
     """
     state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
     hyperparameters = _hyperparameters(sequences, preset)
     model = checkpoint.build(preset.architecture, hyperparameters)
-    Regression(model, hyperparameters["scale"]).load_state_dict(state["model"])
+    Objective(model, hyperparameters["scale"]).load_state_dict(state["model"])
     card = ModelCard(
         architecture=preset.architecture,
         hyperparameters=hyperparameters,
@@ -141,8 +170,13 @@ def export_lvm(
         ),
         data_sha256=sequences.digest,
         windows=len(sequences),
-        config={**asdict(preset), "steps": state["step"], "seconds": round(state["elapsed"])},
-        known_issues=known_issues,
+        config={
+            **asdict(preset),
+            "steps": state["step"],
+            "seconds": round(state["elapsed"]),
+            "sequential_check": check and str(check.verdict),
+        },
+        known_issues=(*known_issues, *(gate.issues(check) if check else ())),
     )
     return checkpoint.save(models, stem, model, card, lambda stored: validate(stored, validation))
 
@@ -169,4 +203,4 @@ def _table(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("lvm-*.toml")))
         raise PresetError(f"no preset {name!r}; have {known}")
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_table(path)

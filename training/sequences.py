@@ -1,31 +1,52 @@
 """Windows over encoded documents: five vectors in a row and the one that follows."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from nextvec import weights
-from nextvec.vectors import Array
+from nextvec.errors import WrongSpace
+from nextvec.family import Family
+from nextvec.vectors import Array, unit
 from services.lvm.checkpoint import CONTEXT
-from training import corpus
+from training import corpus, sequence_npz
 from training.documents import share_of
+from training.sequence_npz import Origin, SequencesError
+
+__all__ = ["SPLITS", "Mapped", "Origin", "Sequences", "SequencesError"]
+
+SPLITS = {"train": (0.10, 1.0), "validation": (0.0, 0.05), "test": (0.05, 0.10)}
+"""Documents of each split: those whose hash, a number in [0, 1), is in the interval."""
+
+_HELD_OUT = 0.05  # share of the documents that a training without validation data holds out
 
 
-class SequencesError(ValueError):
-    """A corpus has no windows, or is not encoded."""
+class Mapped:
+    """Rows of several .npy files [n, D], read from disk as they are asked for."""
 
+    def __init__(self, paths: list[Path]):
+        self._files = [np.load(path, mmap_mode="r") for path in paths]
+        self._starts = np.cumsum([0, *map(len, self._files)])
+        self.shape = (int(self._starts[-1]), self._files[0].shape[1])
+        self.dtype = self._files[0].dtype
 
-class Origin(NamedTuple):
-    """Where a document comes from."""
+    def __len__(self) -> int:
+        return self.shape[0]
 
-    source: str
-    licence: str
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Rows [...] by number → vectors [..., D]."""
+        out = np.empty((*rows.shape, self.shape[1]), dtype=self.dtype)
+        of = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(of):
+            inside = of == number
+            out[inside] = self._files[number][rows[inside] - self._starts[number]]
+        return out
 
 
 @dataclass(frozen=True)
@@ -35,53 +56,61 @@ class Sequences:
     A window is the row of its target; its context is the CONTEXT rows before, all of the same document.
     """
 
-    vectors: np.ndarray  # [N, D] float16, raw
-    scale: np.ndarray  # [N] float32: 1 / norm
+    vectors: np.ndarray | Mapped  # [N, D] float16, raw
     document: np.ndarray  # [N] int32: number of each row's document
+    position: np.ndarray  # [N] int64: each row's place in its document
     ids: list[str]  # of the documents
     origins: list[Origin]  # of the documents
     windows: np.ndarray  # [W] int64: rows of the targets
-    digest: str  # SHA-256 over the corpus' files
+    digest: str  # SHA-256 over the data's files
+    space: str = ""  # of the vectors; empty where the data does not say
+    documented: bool = True  # whether the data names its documents
+    crossing: int = 0  # windows left out because they reach into another document
 
     @classmethod
-    def load(cls, folder: Path, limit: int | None = None) -> "Sequences":
-        """Every window of an encoded corpus folder, or those of its first parts with `limit` chunks.
+    def load(cls, place: Path, limit: int | None = None, *, mapped: bool = False) -> "Sequences":
+        """Every window of an encoded corpus folder or of an .npz of sequences.
 
-        Raises SequencesError where the folder is not a corpus, not encoded, or has no window.
+        Of a folder, `limit` takes the first parts with so many chunks, and `mapped` leaves the vectors on
+        disk. Raises SequencesError where the folder is not a corpus, is not encoded or has no window, and
+        where the file is not what `sequence_npz.read` can read.
         """
-        parts = list(_limited(folder, limit))
+        if place.suffix == ".npz":
+            return cls(**vars(sequence_npz.read(place)))
+        parts = list(_limited(place, limit))
         if not parts:
-            raise SequencesError(f"{folder} holds no part-*.parquet; build a corpus there first")
+            raise SequencesError(f"{place} holds no part-*.parquet; build a corpus there first")
         table = [
             pq.read_table(part, columns=["document_id", "position", "source", "licence"]) for part in parts
         ]
-        vectors = _stack([part.with_suffix(".npy") for part in parts])
+        files = [part.with_suffix(".npy") for part in parts]
+        vectors = Mapped(files) if mapped else _stack(files)
         rows = sum(len(t) for t in table)
         if len(vectors) != rows:
             raise SequencesError(
-                f"{folder} has {rows} chunks, {len(vectors)} vectors; remove its .npy files and encode again"
+                f"{place} has {rows} chunks, {len(vectors)} vectors; remove its .npy files and encode again"
             )
         numbers: dict[str, int] = {}
         origins: list[Origin] = []
         document = np.empty(rows, dtype=np.int32)
         position = np.empty(rows, dtype=np.int64)
         columns = (zip(*(t[c].to_pylist() for c in t.column_names), strict=True) for t in table)
-        for row, (name, place, source, licence) in enumerate(entry for part in columns for entry in part):
+        for row, (name, number, source, licence) in enumerate(entry for part in columns for entry in part):
             if name not in numbers:
                 numbers[name] = len(numbers)
                 origins.append(Origin(source, licence))
-            document[row], position[row] = numbers[name], place
+            document[row], position[row] = numbers[name], number
         windows = _windows(document, position)
         if not len(windows):
             raise SequencesError(
-                f"{folder} has no document of more than {CONTEXT} chunks; add longer documents"
+                f"{place} has no document of more than {CONTEXT} chunks; add longer documents"
             )
         digest = hashlib.sha256()
         for path in (p for part in parts for p in (part, part.with_suffix(".npy"))):
             digest.update(weights.sha256(path).encode())
-        norms = np.concatenate([np.linalg.norm(v.astype(np.float32), axis=1) for v in _blocks(vectors)])
-        scale = 1 / np.maximum(norms, np.finfo(np.float32).tiny)
-        return cls(vectors, scale, document, list(numbers), origins, windows, digest.hexdigest())
+        return cls(
+            vectors, document, position, list(numbers), origins, windows, digest.hexdigest(), _space(place)
+        )
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -91,21 +120,57 @@ class Sequences:
         """Dimension of the vectors."""
         return self.vectors.shape[1]
 
+    def require(self, family: Family) -> None:
+        """Raises WrongSpace where the vectors are of another space than the family's, or of other size.
+
+        Data that does not say its space is taken at its dimension.
+        """
+        if self.space not in ("", family.space) or self.dimensions != family.dimensions:
+            raise WrongSpace(
+                f"the vectors have {self.dimensions} dimensions and space {self.space or 'unknown'}; "
+                f"those of family {family.name} have {family.dimensions} and {family.space}"
+            )
+
     def directions(self, windows: np.ndarray) -> tuple[Array, Array]:
         """Unit contexts [B, 5, D], oldest first, and unit targets [B, D] of windows given by index [B]."""
         rows = self.windows[windows][:, None] + np.arange(-CONTEXT, 1)  # [B, 6]
-        units = self.vectors[rows].astype(np.float32) * self.scale[rows][..., None]
+        units = unit(self.vectors[rows])
         return units[:, :CONTEXT], units[:, CONTEXT]
 
     def split(self, held_out: float) -> tuple["Sequences", "Sequences"]:
         """Windows to train on and windows to validate on, by a hash of their document's id.
 
         A document is on one side whole: overlapping windows on both would let a model validate on vectors
-        that it was trained to predict. `held_out` is the share of documents held out.
+        that it was trained to predict. `held_out` is the share of documents held out. Raises
+        SequencesError where the data does not name its documents.
         """
-        held = np.array([share_of(name, "validation") < held_out for name in self.ids])
-        held = held[self.document[self.windows]]
+        held = self._shares()[self.document[self.windows]] < held_out
         return replace(self, windows=self.windows[~held]), replace(self, windows=self.windows[held])
+
+    def part(self, name: str) -> "Sequences":
+        """The windows of one of SPLITS, by the hash of `split`. Raises SequencesError where it has none."""
+        low, high = SPLITS[name]
+        shares = self._shares()[self.document[self.windows]]
+        found = replace(self, windows=self.windows[(shares >= low) & (shares < high)])
+        if not len(found):
+            raise SequencesError(
+                f"none of {len(self.ids)} documents falls into the {name} split, which takes "
+                f"{high - low:.0%} of them by a hash of their ids; add documents, or take no split"
+            )
+        return found
+
+    def held_out(self) -> tuple["Sequences", "Sequences"]:
+        """`split` by 5%, with one document held out where so small a share of few is none.
+
+        Raises SequencesError where only one document has windows.
+        """
+        training, validation = self.split(_HELD_OUT)
+        if not len(validation):
+            shares = self._shares()[self.document[self.windows]]
+            training, validation = self.split(float(np.nextafter(shares.min(), 1)))
+        if not len(training):
+            raise SequencesError("a single document has windows; give more, or data to validate on")
+        return training, validation
 
     def sources(self) -> Iterator[tuple[Origin, int, int]]:
         """Each origin of the windows with its number of documents and of chunks, largest first."""
@@ -117,6 +182,15 @@ class Sequences:
             chunks[self.origins[number]] += int(sizes[number])
         for origin, count in chunks.most_common():
             yield origin, documents[origin], count
+
+    def _shares(self) -> np.ndarray:
+        """A number in [0, 1) for each document."""
+        if not self.documented:
+            raise SequencesError(
+                "the windows do not name their documents (doc_ids), so they cannot be split without leaks; "
+                "give validation data of its own"
+            )
+        return np.array([share_of(name, "validation") for name in self.ids])
 
 
 def _limited(folder: Path, limit: int | None) -> Iterator[Path]:
@@ -130,6 +204,11 @@ def _limited(folder: Path, limit: int | None) -> Iterator[Path]:
         yield part
 
 
+def _space(folder: Path) -> str:
+    record = folder / corpus.VECTORS
+    return str(json.loads(record.read_text(encoding="utf-8"))["space"]) if record.is_file() else ""
+
+
 def _stack(paths: list[Path]) -> np.ndarray:
     """All rows of several .npy files, never held twice."""
     mapped = [np.load(path, mmap_mode="r") for path in paths]
@@ -139,11 +218,6 @@ def _stack(paths: list[Path]) -> np.ndarray:
         out[start : start + len(block)] = block
         start += len(block)
     return out
-
-
-def _blocks(vectors: np.ndarray, rows: int = 16384) -> Iterator[np.ndarray]:
-    for start in range(0, len(vectors), rows):
-        yield vectors[start : start + rows]
 
 
 def _windows(document: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ import torch
 
 from nextvec.routes import ROUTES
 from services.lvm import checkpoint
-from training.lvm import LvmPreset, Regression, export_lvm, train_lvm, validate
+from training.lvm import LvmPreset, export_lvm, train_lvm, validate
+from training.objectives import Objective
 from training.presets import FOLDER, PresetError
 
 CPU = torch.device("cpu")
@@ -76,7 +77,7 @@ def test_the_loss_is_the_squared_distance_to_the_target_in_units_of_the_scale():
             return 2 * context[:, -1]
 
     context, target = torch.randn(3, 5, 4), torch.randn(3, 4)
-    loss = Regression(Double(), 4.0)(context, target)
+    loss = Objective(Double(), 4.0)(context, target)
     expected = sum(((context[i, -1] / 2 - target[i]) ** 2).sum() for i in range(3)) / 3
     torch.testing.assert_close(loss, expected)
 
@@ -85,7 +86,7 @@ def test_a_training_learns_what_the_baselines_cannot(sequences, tmp_path):
     progress = run(sequences, LvmPreset("lstm", {"width": 32}, epochs=60, batch=8, rate=1e-2), tmp_path)
     assert progress[-1].loss < 0.5 * progress[0].loss
     model = checkpoint.build("lstm", {"dimensions": 16, "width": 32})
-    Regression(model, 1.0).load_state_dict(weights_in(tmp_path))
+    Objective(model, 1.0).load_state_dict(weights_in(tmp_path))
     metrics = validate(model.eval(), sequences)
     assert metrics["cosine"] > metrics["cosine_last_chunk"]
     assert metrics["cosine"] > metrics["cosine_context_mean"]
@@ -133,6 +134,6 @@ def test_the_exported_model_says_what_it_is_and_predicts_as_trained(sequences, t
     assert card.metrics == validate(model, held)
     context, _ = held.directions(np.arange(len(held)))
     trained = checkpoint.build("lstm", {"dimensions": 16, "width": 16})
-    Regression(trained, 1.0).load_state_dict(weights_in(tmp_path / "run"))
+    Objective(trained, 1.0).load_state_dict(weights_in(tmp_path / "run"))
     a, b = checkpoint.predict(trained.eval(), context), checkpoint.predict(model, context)
     assert np.abs(a - b).max() < 0.02 * np.abs(a).max()  # 8 bits per weight

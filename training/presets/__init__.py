@@ -5,12 +5,14 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from nextvec.errors import InvalidInput
+
 Preset = TypeVar("Preset")
 FOLDER = Path(__file__).parent
 
 
-class PresetError(ValueError):
-    """A preset does not exist or holds unknown settings."""
+class PresetError(InvalidInput):
+    """A preset does not exist, or holds unknown settings or ones that do not go together."""
 
 
 def read_preset(kind: type[Preset], name: str) -> Preset:
@@ -22,7 +24,15 @@ def read_preset(kind: type[Preset], name: str) -> Preset:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
         raise PresetError(f"no preset {name!r}; have {known}, or give the path of a .toml file")
-    return _fill(kind, tomllib.loads(path.read_text()), path)
+    return _fill(kind, read_table(path), path)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What a preset's file holds. Raises PresetError where it is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PresetError(f"{path} is not TOML: {error}") from None
 
 
 def _fill(kind: type[Preset], values: dict[str, Any], path: Path) -> Preset:

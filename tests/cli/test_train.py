@@ -1,0 +1,125 @@
+"""`nextvec train lvm`: from sequences to a model in the registry, killed and resumed, refused and allowed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from nextvec.cli.layout import artifacts_folder
+from tests.cli.toy_corpus import write_corpus
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    return artifacts_in(tmp_path)
+
+
+def artifacts_in(place):
+    """A folder of artifacts with the real families and no model."""
+    folder = place / "artifacts"
+    folder.mkdir(parents=True)
+    (folder / "families").symlink_to(artifacts_folder() / "families")
+    return folder
+
+
+def arguments(corpus, artifacts, run, *more):
+    places = ("--corpus", corpus, "--artifacts", artifacts, "--run", run)
+    return ["train", "lvm", "amn", *places, "--threads", "1", "--device", "cpu", *more]
+
+
+def checkpoint_in(run):
+    return torch.load(run / "checkpoint.pt", weights_only=True)
+
+
+def test_a_training_that_is_killed_ends_as_one_that_is_not(corpus, nextvec, tmp_path):
+    more = ("--epochs", 5, "--save-every", 0, "--allow-non-sequential", "--json")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = arguments(corpus, artifacts_in(killed), killed, *more)
+    command = [sys.executable, "-m", "nextvec.cli", *map(str, command)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 120
+    while not (killed / "checkpoint.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stopped = checkpoint_in(killed)["step"]
+    for run in (killed, whole):
+        artifacts = killed / "artifacts" if run == killed else artifacts_in(whole)
+        result = nextvec(*arguments(corpus, artifacts, run, *more))
+        assert result.exit_code == 0, result.output
+    a, b = checkpoint_in(killed), checkpoint_in(whole)
+    assert 0 < stopped < a["step"] == b["step"]
+    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
+
+
+def test_data_without_order_is_refused_or_trained_on_with_a_remark_in_the_card(
+    corpus, artifacts, nextvec, tmp_path
+):
+    refused = nextvec(*arguments(corpus, artifacts, tmp_path / "run", "--epochs", 0.1))
+    assert refused.exit_code == 4
+    assert "not sequential text" in refused.stderr
+    more = ("--epochs", 0.1, "--allow-non-sequential", "--known-issue", "A toy.", "--json")
+    allowed = nextvec(*arguments(corpus, artifacts, tmp_path / "run", *more))
+    assert allowed.exit_code == 0, allowed.output
+    card = json.loads((artifacts / json.loads(allowed.stdout)["folder"] / "model.json").read_text())
+    assert card["known_issues"][0] == "A toy."
+    assert card["known_issues"][1].startswith("Trained on data that is not sequential text")
+    assert card["config"]["sequential_check"] == "FAIL"
+    assert card["trained_on"][0]["source"] == "toys"
+
+
+def test_a_file_of_windows_trains_as_the_corpus_does(corpus, nextvec, tmp_path):
+    windows = tmp_path / "windows.npz"
+    assert nextvec("sequences", "build", "--corpus", corpus, "--out", windows).exit_code == 0
+    for place, run in ((corpus, "a"), (windows, "b")):
+        more = ("--epochs", 0.2, "--allow-non-sequential", "--json")
+        result = nextvec(*arguments(place, artifacts_in(tmp_path / run), tmp_path / run, *more))
+        assert result.exit_code == 0, result.output
+    a, b = (checkpoint_in(tmp_path / run)["model"] for run in "ab")
+    for name in a:
+        torch.testing.assert_close(a[name], b[name])
+
+
+@pytest.mark.parametrize(("mse", "infonce"), [(0.05, 1.0), (1.0, 0.05)])
+def test_infonce_that_would_dominate_is_refused_with_the_ratio(
+    corpus, artifacts, nextvec, tmp_path, mse, infonce
+):
+    more = ("--mse", mse, "--infonce", infonce, "--allow-non-sequential")
+    result = nextvec(*arguments(corpus, artifacts, tmp_path / "run", *more))
+    assert result.exit_code == 3
+    assert f"InfoNCE of weight {infonce:g} has" in result.stderr
+    assert "times the gradient" in result.stderr
+    assert not (artifacts / "lvm").exists()
+
+
+def test_a_balanced_training_says_so_in_the_card(corpus, artifacts, nextvec, tmp_path):
+    more = ("--epochs", 0.2, "--infonce", 0.5, "--balance", "--allow-non-sequential", "--promote", "--json")
+    result = nextvec(*arguments(corpus, artifacts, tmp_path / "run", *more))
+    assert result.exit_code == 0, result.output
+    card = json.loads((artifacts / "lvm" / "models" / "amn_v0" / "model.json").read_text())
+    assert (card["config"]["infonce"], card["config"]["balance"]) == (0.5, True)
+
+
+def test_validating_on_the_training_data_is_refused(corpus, artifacts, nextvec, tmp_path):
+    result = nextvec(*arguments(corpus, artifacts, tmp_path / "run", "--validation", corpus))
+    assert result.exit_code == 3
+    assert "is the training data" in result.stderr
+
+
+def test_an_unknown_route_lists_the_known_ones_in_one_line(corpus, artifacts, nextvec, tmp_path):
+    command = arguments(corpus, artifacts, tmp_path / "run")
+    command[2] = "os"
+    result = nextvec(*command)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: no preset 'lvm-os'; have ")
