@@ -7,6 +7,7 @@ hypothesis' vector and their difference.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class InversionShape:
     decoder_layers: int = 4
     memory: int = 8  # vectors that one 768-d vector becomes, `num_repeat_tokens` in vec2text
     dropout: float = 0.0
-    negatives: int = 0  # tokens drawn to stand for those absent from a batch; 0 means the whole vocabulary
+    softmax_tokens: int = 0  # size of the sampled vocabulary in training; 0 means the whole one
     dimensions: int = 768
 
     def t5(self, vocabulary: int) -> T5Config:
@@ -55,7 +56,8 @@ class _Inversion(nn.Module):
     def __init__(self, shape: InversionShape, vocabulary: int):
         super().__init__()
         self.shape = shape
-        self.encoder_decoder = T5ForConditionalGeneration(shape.t5(vocabulary))
+        # Any: transformers' lazy imports hide its types.
+        self.encoder_decoder: Any = T5ForConditionalGeneration(shape.t5(vocabulary))
 
     def project(self) -> nn.Sequential:
         """One vector [B, dimensions] → [B, memory * width]."""
@@ -82,13 +84,13 @@ class _Inversion(nn.Module):
         states = model.decoder(
             input_ids=started, encoder_hidden_states=memory, encoder_attention_mask=mask
         ).last_hidden_state
-        wanted = labels != PAD
-        states = states[wanted] * self.shape.width**-0.5
-        table, targets = model.shared.weight, labels[wanted]
-        if self.training and self.shape.negatives:
-            columns, offset, targets = sampled_vocabulary(targets, len(table), self.shape.negatives)
-            return F.cross_entropy(F.linear(states, table[columns], offset).float(), targets)
-        return F.cross_entropy(F.linear(states, table).float(), targets)
+        states = states.flatten(0, 1) * self.shape.width**-0.5
+        table, targets = model.shared.weight, labels.flatten()
+        if self.training and self.shape.softmax_tokens:
+            columns, offset, targets = sampled_vocabulary(targets, len(table), self.shape.softmax_tokens)
+            logits = F.linear(states, table[columns], offset)
+            return F.cross_entropy(logits.float(), targets, ignore_index=PAD)
+        return F.cross_entropy(F.linear(states, table).float(), targets, ignore_index=PAD)
 
     def start_embeddings(self, rows: Tensor) -> None:
         """Sets the token embeddings [V, width], brought to zero mean and T5's unit variance."""
@@ -97,22 +99,26 @@ class _Inversion(nn.Module):
             self.encoder_decoder.shared.weight.copy_(rows / rows.std())
 
 
-def sampled_vocabulary(targets: Tensor, vocabulary: int, negatives: int) -> tuple[Tensor, Tensor, Tensor]:
+def sampled_vocabulary(targets: Tensor, vocabulary: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The part of the vocabulary that a batch's softmax is taken over, to spare most of its cost.
 
-    Every token among targets [N] is in it, and `negatives` of the others, whose logits are raised by
-    the log of how many each stands for, so that the normaliser keeps its expected value (importance
-    sampling, Bengio and Senécal, 2008). Returns token ids [C], offsets [C] and the targets as
-    positions in the ids [N].
+    Every token among targets [N] is in it, and others drawn at random up to `size` in all (one size for
+    every batch: a new shape would compile new kernels). The logits of those drawn are raised by the log
+    of how many each stands for, so that the normaliser keeps its expected value (importance sampling,
+    Bengio and Senécal, 2008). Returns token ids [size], offsets [size] and the targets as positions in
+    the ids [N]; the padding token stays at position PAD. Targets with more than `size` different tokens
+    lose none: the ids then are as many as they.
     """
     present = torch.zeros(vocabulary, dtype=torch.bool, device=targets.device)
     present[targets] = True
+    present[PAD] = True
     inside, outside = present.nonzero().squeeze(1), (~present).nonzero().squeeze(1)
-    drawn = outside[torch.randperm(len(outside), device=targets.device)[:negatives]]
+    wanted = max(0, size - len(inside))
+    drawn = outside[torch.randperm(len(outside), device=targets.device)[:wanted]]
     columns = torch.cat((inside, drawn))
     offset = torch.zeros(len(columns), device=targets.device)
     offset[len(inside) :] = math.log(len(outside) / max(1, len(drawn)))
-    positions = torch.empty(vocabulary, dtype=torch.long, device=targets.device)
+    positions = torch.zeros(vocabulary, dtype=torch.long, device=targets.device)
     positions[columns] = torch.arange(len(columns), device=targets.device)
     return columns, offset, positions[targets]
 
@@ -123,6 +129,9 @@ class Inverter(_Inversion):
     def __init__(self, shape: InversionShape, vocabulary: int):
         super().__init__(shape, vocabulary)
         self.embedding_transform = self.project()
+        with torch.no_grad():
+            # About unit variance, as the token embeddings have; the encoder adds to it in every layer.
+            self.embedding_transform[-1].weight.mul_(5)
 
     def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """vectors [B, dimensions], labels [B, T] → loss."""

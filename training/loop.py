@@ -18,6 +18,7 @@ from training import processes
 CHECKPOINT = "checkpoint.pt"
 RECIPE = "recipe.json"
 _LOGGED_EVERY = 20  # steps
+_SMALLEST = 0.005  # size at which a tensor counts that starts at zero
 
 
 class TrainingError(FailedPrecondition):
@@ -39,6 +40,7 @@ class Schedule:
     warmup_share: float = 0.0
     steps: int = 1_000_000
     minutes: float | None = None
+    relative: bool = False  # rates in units of each tensor's own size at the start
     clip: float = 1.0
     weight_decay: float = 0.01
     save_every_s: float = 120.0
@@ -108,9 +110,7 @@ def train(
     torch.set_flush_denormal(True)
     torch.manual_seed(schedule.seed)
     model.to(device).train()
-    optimizer = torch.optim.AdamW(
-        _groups(model, schedule.weight_decay), lr=schedule.rate, betas=(0.9, 0.98), fused=True
-    )
+    optimizer = torch.optim.AdamW(_groups(model, schedule), lr=schedule.rate, betas=(0.9, 0.98), fused=True)
     step, elapsed = _resume(folder / CHECKPOINT, model, optimizer, device)
     first = processes.rank() == 0
     # What a killed training logged behind its last checkpoint is logged again.
@@ -119,7 +119,7 @@ def train(
     while (share := schedule.progress(step, elapsed)) < 1:
         rate = schedule.rate_at(step, share)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         batch = {name: tensor.to(device) for name, tensor in processes.share(batch_at(step)).items()}
         # Dropout, too, then depends on nothing but the step and the process.
         torch.manual_seed(schedule.seed + step + (processes.rank() << 32))
@@ -170,11 +170,17 @@ def _terms(batch: dict[str, Tensor]) -> float:
     return float(len(next(iter(batch.values()))))
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, object]]:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
+    """Matrices decay, vectors do not; `factor` is what each group's rate is multiplied with."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            size = parameter.detach().square().mean().sqrt().item()
+            factor = max(size, _SMALLEST) if schedule.relative else 1.0
+            groups.setdefault((parameter.ndim >= 2, factor), []).append(parameter)
     return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": group, "weight_decay": schedule.weight_decay if decays else 0.0, "factor": factor}
+        for (decays, factor), group in groups.items()
     ]
 
 
