@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ __all__ = ["SPLITS", "Mapped", "Origin", "Sequences", "SequencesError"]
 
 SPLITS = {"train": (0.10, 1.0), "validation": (0.0, 0.05), "test": (0.05, 0.10)}
 """Documents of each split: those whose hash, a number in [0, 1), is in the interval."""
+
+# "(github:owner/name @ commit path)": what follows the commit names a file.
+_FILE_IN_REPOSITORY = re.compile(r"( @ [0-9a-f]{7,40}) [^)]+")
 
 _HELD_OUT = 0.05  # share of the documents that a training without validation data holds out
 
@@ -173,13 +177,18 @@ class Sequences:
         return training, validation
 
     def sources(self) -> Iterator[tuple[Origin, int, int]]:
-        """Each origin of the windows with its number of documents and of chunks, largest first."""
+        """Each origin of the windows with its number of documents and of chunks, largest first.
+
+        Files of one repository at one commit are one origin.
+        """
         used = np.unique(self.document[self.windows])
         sizes = np.bincount(self.document, minlength=len(self.ids))
         documents, chunks = Counter[Origin](), Counter[Origin]()
         for number in used:
-            documents[self.origins[number]] += 1
-            chunks[self.origins[number]] += int(sizes[number])
+            source, licence = self.origins[number]
+            origin = Origin(_FILE_IN_REPOSITORY.sub(r"\1", source), licence)
+            documents[origin] += 1
+            chunks[origin] += int(sizes[number])
         for origin, count in chunks.most_common():
             yield origin, documents[origin], count
 

@@ -160,10 +160,9 @@ def _models(family: Family, models: Path) -> Iterator[Finding]:
                 "lvm", route.name, f"is for space {card.space}, the family's is {family.space}", remedy
             )
         else:
-            sources = ", ".join(source.source for source in card.trained_on)
-            yield Finding(
-                "lvm", route.name, f"{card.name}, {card.parameters:,} parameters, trained on {sources}"
-            )
+            chunks = sum(source.chunks for source in card.trained_on)
+            data = f"{chunks:,} chunks of {len(card.trained_on)} sources"
+            yield Finding("lvm", route.name, f"{card.name}, {card.parameters:,} parameters, trained on {data}")
 
 
 def _bank(family: Family) -> Finding:
