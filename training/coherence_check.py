@@ -15,7 +15,7 @@ from services.families.embedder import Embedder
 from training import cleaning, coherence, is_a
 from training.coherence import SHORTEST, Report, Sign, Verdict
 from training.corpus import encode_texts
-from training.documents import Document, DocumentError, read_documents, share_of
+from training.documents import Document, read_documents, share_of
 from training.sequence_runs import runs_of_windows
 
 RUNS = 160  # in a sample of text; encoding them takes 25 s at 160 chunks a second
@@ -48,10 +48,7 @@ def check(
     """
     if str(place).endswith(".npz"):
         return check_vectors(Path(place))
-    try:
-        return check_documents(read_documents(place), family, embedder, tell)
-    except DocumentError as error:
-        raise InvalidInput(str(error)) from None
+    return check_documents(read_documents(place), family, embedder, tell)
 
 
 def check_documents(

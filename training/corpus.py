@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import torch
 
 from nextvec import weights
+from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from services.families.embedder import Embedder
 from training.documents import Document
@@ -43,7 +44,7 @@ CARD, SETTINGS, VECTORS = "corpus.json", "build.json", "vectors.json"
 _LISTED = 100  # sources that the card names one by one
 
 
-class CorpusError(ValueError):
+class CorpusError(FailedPrecondition):
     """A corpus folder does not fit what is to be done with it."""
 
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nextvec.errors import InvalidInput
+
 SUFFIXES = (".txt", ".md", ".jsonl", ".jsonl.gz")
 HUB = "hf:"
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 _SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")  # marks of a dataset's `save_to_disk`
 
 
-class DocumentError(ValueError):
+class DocumentError(InvalidInput):
     """Documents cannot be read."""
 
 

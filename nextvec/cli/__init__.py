@@ -2,7 +2,7 @@
 
 import typer
 
-from nextvec.cli import bank, models, sequences, train
+from nextvec.cli import bank, corpus, models, sequences, train
 from nextvec.cli.complete import complete
 from nextvec.cli.demo import demo
 from nextvec.cli.doctor import doctor
@@ -32,6 +32,7 @@ app.command(rich_help_panel=_STAGES)(predict)
 app.command(rich_help_panel=_STAGES)(snap)
 app.command(rich_help_panel=_STAGES)(decode)
 
+app.add_typer(corpus.app, name="corpus", rich_help_panel="Data")
 app.add_typer(sequences.app, name="sequences", rich_help_panel="Data")
 app.add_typer(train.app, name="train", rich_help_panel="Data")
 app.add_typer(bank.app, name="bank", rich_help_panel="Data")

@@ -7,7 +7,6 @@ import typer
 
 from nextvec.cli.layout import artifacts_folder
 from nextvec.cli.output import AsJson, err, out, print_json
-from nextvec.errors import InvalidInput
 
 app = typer.Typer(help="Banks of real text, which predictions are pulled onto.", no_args_is_help=True)
 
@@ -34,18 +33,14 @@ def build(
     from nextvec.family import Family
     from services.snap.bank import Bank
     from training.bank import build_bank
-    from training.documents import DocumentError
 
     source = Family.open(family, (artifacts or artifacts_folder()) / "families")
     target = out_folder or source.part("bank")
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=err) as progress:
-            task = progress.add_task("encoding chunks", total=None)
-            for step in build_bank(folder, source, target):
-                progress.update(task, completed=step.done, total=step.total)
-    except DocumentError as error:
-        raise InvalidInput(str(error)) from None
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task("encoding chunks", total=None)
+        for step in build_bank(folder, source, target):
+            progress.update(task, completed=step.done, total=step.total)
     record = Bank.open(target, source.space).record
     if as_json:
         print_json({"folder": str(target), "id": record.id, **asdict(record)})

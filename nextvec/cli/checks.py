@@ -162,7 +162,8 @@ def _models(family: Family, models: Path) -> Iterator[Finding]:
         else:
             chunks = sum(source.chunks for source in card.trained_on)
             data = f"{chunks:,} chunks of {len(card.trained_on)} sources"
-            yield Finding("lvm", route.name, f"{card.name}, {card.parameters:,} parameters, trained on {data}")
+            what = f"{card.name}, {card.parameters:,} parameters, trained on {data}"
+            yield Finding("lvm", route.name, what)
 
 
 def _bank(family: Family) -> Finding:

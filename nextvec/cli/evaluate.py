@@ -9,7 +9,6 @@ import typer
 from nextvec.cli.exits import FOUND_WRONG
 from nextvec.cli.layout import artifacts_folder
 from nextvec.cli.output import err, out
-from nextvec.errors import InvalidInput
 from nextvec.routes import ROUTES
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def evaluate(
     from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
 
     from nextvec.family import Family
-    from training.documents import DocumentError, read_documents
+    from training.documents import read_documents
     from training.evaluation.bars import read_bars
     from training.evaluation.baselines import Baselines
     from training.evaluation.evaluate import Options
@@ -91,10 +90,7 @@ def evaluate(
 
         if training:
             Baselines.of(training, tell).save(fitted)
-        try:
-            report = run(read_documents(*documents), source, route or [r.name for r in ROUTES], options, tell)
-        except DocumentError as error:
-            raise InvalidInput(str(error)) from None
+        report = run(read_documents(*documents), source, route or [r.name for r in ROUTES], options, tell)
     names = ", ".join(path.name for path in documents)
     report = replace(report.held_to(wanted), about={"files": names, **report.about})
     if json_file:
