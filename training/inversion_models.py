@@ -59,14 +59,14 @@ class _Inversion(nn.Module):
         # Any: transformers' lazy imports hide its types.
         self.encoder_decoder: Any = T5ForConditionalGeneration(shape.t5(vocabulary))
 
-    def project(self) -> nn.Sequential:
-        """One vector [B, dimensions] → [B, memory * width]."""
+    def project(self, gain: float = 1.0) -> nn.Sequential:
+        """One vector [B, dimensions] → [B, memory * width]; `gain` multiplies the start weights."""
         shape = self.shape
+        spread = nn.Linear(shape.dimensions, shape.memory * shape.width)
+        with torch.no_grad():
+            spread.weight.mul_(gain)
         return nn.Sequential(
-            nn.Linear(shape.dimensions, shape.dimensions),
-            nn.Dropout(shape.dropout),
-            nn.GELU(),
-            nn.Linear(shape.dimensions, shape.memory * shape.width),
+            nn.Linear(shape.dimensions, shape.dimensions), nn.Dropout(shape.dropout), nn.GELU(), spread
         )
 
     def unfold(self, projected: Tensor) -> Tensor:
@@ -128,10 +128,8 @@ class Inverter(_Inversion):
 
     def __init__(self, shape: InversionShape, vocabulary: int):
         super().__init__(shape, vocabulary)
-        self.embedding_transform = self.project()
-        with torch.no_grad():
-            # About unit variance, as the token embeddings have; the encoder adds to it in every layer.
-            self.embedding_transform[-1].weight.mul_(5)
+        # About unit variance, as the token embeddings have; the encoder adds to it in every layer.
+        self.embedding_transform = self.project(gain=5)
 
     def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """vectors [B, dimensions], labels [B, T] → loss."""
