@@ -17,7 +17,9 @@ from nextvec.cli.output import AsJson, err, print_json
 from nextvec.cli.system import ProcessSpec, System
 from nextvec.errors import InvalidInput
 from nextvec.routes import STAGES
-from nextvec.settings import TlsSettings, variable
+from nextvec.settings import ServerSettings, variable
+
+_MARGIN_SECONDS = 5
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_black")
 
@@ -78,12 +80,15 @@ async def _run(
 ) -> bool:
     """Runs the system to its end; whether every process lived until then."""
     stop = asyncio.Event()
+    settings = ServerSettings.from_mapping(os.environ)
     system = System(
         specs,
         layout.host,
         log_folder=log_dir,
         tell=_prefixer([spec.name for spec in specs]),
-        tls=TlsSettings.from_mapping(os.environ),
+        tls=settings,
+        # Each process ends its requests in its own time before it is killed.
+        grace_seconds=settings.drain_seconds + _MARGIN_SECONDS,
     )
 
     def on_signal() -> None:

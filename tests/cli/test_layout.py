@@ -47,6 +47,13 @@ def test_what_is_said_of_one_process_is_not_passed_to_all(layout):
     assert "NEXTVEC_PORT" not in specs["gateway"].environment
 
 
+def test_the_lvm_stage_computes_in_one_thread_unless_told_otherwise(layout):
+    assert specs_of(layout)["lvm"].environment["NEXTVEC_THREADS"] == "1"
+    assert "NEXTVEC_THREADS" not in specs_of(layout)["decoder"].environment
+    told = specs_of(layout, {"NEXTVEC_THREADS": "4"})
+    assert told["lvm"].environment["NEXTVEC_THREADS"] == "4"
+
+
 def test_redis_is_passed_on_only_where_it_is_named(layout):
     assert "NEXTVEC_REDIS_URL" not in specs_of(layout)["decoder"].environment
     named = specs_of(layout, redis_url="redis://r")["decoder"].environment

@@ -13,7 +13,7 @@ from nextvec.client import Client
 
 START_SECONDS = 180
 PATIENCE_SECONDS = "60"
-"""Stage budgets: these tests are about what is answered, on machines that may be busy."""
+"""For stages, and to drain: these tests are about what is answered, on machines that may be busy."""
 
 PARAGRAPH = (
     "The river had been rising since Sunday, and by Tuesday it stood at the foot of the garden wall. "
@@ -32,7 +32,7 @@ class Running:
         """Starts it on free ports and waits until it is up; raises RuntimeError with its words if not."""
         self.logs = folder / "logs"
         self._stderr = folder / "stderr.txt"
-        budgets = ("BUDGET", "ENCODE", "LVM", "SNAP", "DECODE")
+        budgets = ("BUDGET", "ENCODE", "LVM", "SNAP", "DECODE", "DRAIN")
         told = {f"NEXTVEC_{name}_SECONDS": PATIENCE_SECONDS for name in budgets}
         with self._stderr.open("w") as stderr:
             self.process = subprocess.Popen(

@@ -61,7 +61,8 @@ def test_the_stages_one_at_a_time_make_text_of_text(system, tmp_path):
     report = run("snap", "snap", predicted, "--context", vectors, "--out", snapped)
     assert len(report["items"][0]["neighbours"]) == 16
     decoded = run("decoder", "decode", snapped, "--steps", 1)
-    assert [item["steps"] for item in decoded] == [1, 1]
+    assert [item["rung"] for item in decoded] == [1, 1]
+    assert [[h["step"] for h in item["hypotheses"]] for item in decoded] == [[0, 1], [0, 1]]
     assert all(item["text"] for item in decoded)
 
 
