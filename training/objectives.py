@@ -80,9 +80,8 @@ class Objective(nn.Module):
         # A network that starts with predictions far too long has its largest squared error then, so the
         # first steps alone do not tell.
         due = self._steps % _MEASURED_EVERY == 0 or self._steps.bit_count() == 1
-        measured = due or contrast.balanced
-        self._steps += self.training
-        if not (self.training and measured):
+        step, self._steps = self._steps, self._steps + self.training
+        if not (self.training and (due or contrast.balanced)):
             return fixed
         of_squared, of_ranking = self._gradient(squared), self._gradient(ranking)
         factor = contrast.weight * of_squared / max(of_ranking, 1e-12) if contrast.balanced else fixed
@@ -91,8 +90,9 @@ class Objective(nn.Module):
         if ratio > 1 and not contrast.balanced:
             raise DominantTerm(
                 f"InfoNCE of weight {contrast.weight:g} has {ratio:.3g} times the gradient of the squared "
-                f"error of weight {contrast.squared:g}, measured on the last layer, and would decide the "
-                f"training: leave it out, balance it, or give it less than {contrast.weight / ratio:.2g}"
+                f"error of weight {contrast.squared:g} on the last layer, {step} steps from the start, "
+                "and would decide the training: leave it out, balance it, or give it less than "
+                f"{contrast.weight / ratio:.2g}"
             )
         return factor
 

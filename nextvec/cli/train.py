@@ -1,7 +1,7 @@
 """`nextvec train`: a family's tokenizer, inverter and corrector, and latent vector models.
 
 Every training goes on where it was stopped when it is given the same `--run` folder again. Started by
-torchrun (`torchrun --nproc-per-node 4 -m nextvec.cli train ...`), the processes share every batch.
+torchrun (`torchrun --nproc-per-node 4 -m nextvec.cli -- train ...`), the processes share every batch.
 """
 
 from dataclasses import replace
@@ -17,6 +17,7 @@ from nextvec.cli.training_run import (
     Corpus,
     Device,
     FamilyName,
+    KnownIssue,
     Minutes,
     Run,
     Steps,
@@ -67,6 +68,7 @@ def inverter(
     steps: Steps = None,
     device: Device = "auto",
     threads: Threads = None,
+    known_issue: KnownIssue = None,
     artifacts: Artifacts = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +86,7 @@ def inverter(
     last = watch(train_inverter(corpus, source, setting, run, where), "inverter")
     if processes.rank() == 0:
         model = load_inverter(run, setting.shape, source)
-        folder = export(model, source, inversion_card(corpus, setting, last))
+        folder = export(model, source, inversion_card(corpus, setting, run, known_issue or ()))
         report(folder, last, as_json)
     processes.leave()
 
@@ -105,6 +107,7 @@ def corrector(
     steps: Steps = None,
     device: Device = "auto",
     threads: Threads = None,
+    known_issue: KnownIssue = None,
     artifacts: Artifacts = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,7 +129,7 @@ def corrector(
     last = watch(train_corrector(corpus, first, source, setting, run, where), "corrector")
     if processes.rank() == 0:
         model = load_corrector(run, setting.shape, source)
-        folder = export(model, source, inversion_card(corpus, setting, last))
+        folder = export(model, source, inversion_card(corpus, setting, run, known_issue or ()))
         report(folder, last, as_json)
     processes.leave()
 

@@ -27,6 +27,9 @@ Device = Annotated[
     str, typer.Option(help="cpu, cuda or cuda:N; auto takes an accelerator where there is one.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own choice otherwise.")]
+KnownIssue = Annotated[
+    list[str] | None, typer.Option(help="What is wrong with the model, for its card; repeatable.")
+]
 Artifacts = Annotated[Path | None, typer.Option(help="Folder with families and models.")]
 
 
@@ -59,9 +62,12 @@ def watch(training: Iterator["Progress"], what: str) -> "Progress | None":
     """Shows a training's progress to its end and returns the last one; None where nothing was left to do."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from training import processes
+
     last = None
+    silent = processes.rank() > 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.1f}%"))
-    with Progress(*columns, TimeRemainingColumn(), console=err) as display:
+    with Progress(*columns, TimeRemainingColumn(), console=err, disable=silent) as display:
         task = display.add_task(what, total=1.0)
         for last in training:
             display.update(

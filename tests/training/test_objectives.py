@@ -72,7 +72,7 @@ def test_a_term_that_comes_to_dominate_later_is_refused_then():
         objective(**data)
     weight.copy_(0.05 * start)
     objective(**data)  # not measured
-    with pytest.raises(DominantTerm):
+    with pytest.raises(DominantTerm, match="4 steps from the start"):
         objective(**data)
 
 
