@@ -1,19 +1,26 @@
 """What is recorded with a trained inverter or corrector: its data, its settings, how far it came."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from training.corrector import CorrectorPreset
 from training.inverter import InverterPreset
-from training.loop import Progress
+from training.loop import CHECKPOINT
 from training.sequences import Sequences
 
 
 def inversion_card(
-    corpus: Path, preset: InverterPreset | CorrectorPreset, last: Progress | None
+    corpus: Path,
+    preset: InverterPreset | CorrectorPreset,
+    run: Path,
+    known_issues: Sequence[str],
 ) -> dict[str, object]:
-    """Sources with licences and counts, the data's digest, the preset, and the last step and loss."""
-    data = Sequences.load(corpus, mapped=True)
+    """Sources with licences and counts, the digest of the data, the preset, the length of the training."""
+    data = Sequences.load(corpus, limit=preset.limit, mapped=True)
+    state = torch.load(run / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True)
     return {
         "trained_on": [
             {"source": origin.source, "licence": origin.licence, "documents": documents, "chunks": chunks}
@@ -21,6 +28,7 @@ def inversion_card(
         ],
         "data_sha256": data.digest,
         "config": asdict(preset),
-        "steps": last.step if last else None,
-        "loss": round(last.loss, 4) if last else None,
+        "steps": state["step"],
+        "seconds": round(state["elapsed"]),
+        "known_issues": list(known_issues),
     }

@@ -11,6 +11,7 @@ from nextvec.cli.training_run import (
     Artifacts,
     Device,
     FamilyName,
+    KnownIssue,
     Minutes,
     Run,
     Threads,
@@ -61,9 +62,7 @@ def lvm(
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
-    known_issue: Annotated[
-        list[str] | None, typer.Option(help="Goes into the model card; repeatable.")
-    ] = None,
+    known_issue: KnownIssue = None,
     promote: Annotated[bool, typer.Option(help="Have the route answered by the new model.")] = False,
     artifacts: Artifacts = None,
     as_json: AsJson = False,
