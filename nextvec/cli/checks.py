@@ -94,10 +94,8 @@ def _packages(part: str) -> Finding:
         if not requirement.specifier.contains(installed, prereleases=True):
             wrong.append(f"{requirement.name} is {installed}, must be {requirement.specifier}")
     if wrong:
-        target = f"'nextvec[{extra}]'" if extra else "nextvec"
-        return Finding(
-            part, "packages", "; ".join(wrong), f"pip install -c requirements.lock -e .; extra {target}"
-        )
+        target = f"'.[{extra}]'" if extra else "."
+        return Finding(part, "packages", "; ".join(wrong), f"pip install -c requirements.lock -e {target}")
     return Finding(part, "packages", ", ".join(found) or "none of its own")
 
 
