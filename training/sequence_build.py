@@ -142,7 +142,7 @@ def _documents(sequences: Sequences, used: np.ndarray) -> dict[str, Any]:
             for origin, documents, chunks in sources
         ],
         "document_ids": [sequences.ids[number] for number in used],
-        "document_sources": [places[sequences.origins[number]] for number in used],
+        "document_sources": [places[sequences.origin(int(number))] for number in used],
     }
 
 

@@ -177,20 +177,21 @@ class Sequences:
         return training, validation
 
     def sources(self) -> Iterator[tuple[Origin, int, int]]:
-        """Each origin of the windows with its number of documents and of chunks, largest first.
-
-        Files of one repository at one commit are one origin.
-        """
+        """Each origin of the windows with its number of documents and of chunks, largest first."""
         used = np.unique(self.document[self.windows])
         sizes = np.bincount(self.document, minlength=len(self.ids))
         documents, chunks = Counter[Origin](), Counter[Origin]()
         for number in used:
-            source, licence = self.origins[number]
-            origin = Origin(_FILE_IN_REPOSITORY.sub(r"\1", source), licence)
+            origin = self.origin(int(number))
             documents[origin] += 1
             chunks[origin] += int(sizes[number])
         for origin, count in chunks.most_common():
             yield origin, documents[origin], count
+
+    def origin(self, number: int) -> Origin:
+        """The origin of a document; files of one repository at one commit are one origin."""
+        source, licence = self.origins[number]
+        return Origin(_FILE_IN_REPOSITORY.sub(r"\1", source), licence)
 
     def _shares(self) -> np.ndarray:
         """A number in [0, 1) for each document."""

@@ -12,7 +12,7 @@ from nextvec import weights
 from tests.training.conftest import DIMENSIONS
 from training import sequence_build
 from training.sequence_build import build
-from training.sequences import SPLITS, Sequences, SequencesError
+from training.sequences import SPLITS, Origin, Sequences, SequencesError
 
 
 class ToyFamily:
@@ -59,6 +59,15 @@ def test_a_file_loads_to_the_windows_that_it_was_written_from(sequences, tmp_pat
     ]
     assert list(loaded.sources()) == list(sequences.sources())
     assert loaded.space == "toy-1"
+
+
+def test_files_of_one_repository_are_one_source_of_the_card(sequences, tmp_path):
+    files = [Origin(f"RFCs (github:toys/rfcs @ 3545 text/{n}.md)", "MIT") for n in range(len(sequences.ids))]
+    write(replace(sequences, origins=files), tmp_path / "windows.npz")
+    card = json.loads((tmp_path / "windows.npz.json").read_text())
+    assert [source["documents"] for source in card["sources"]] == [6]
+    loaded = Sequences.load(tmp_path / "windows.npz")
+    assert [origin.source for origin, _, _ in loaded.sources()] == [card["sources"][0]["source"]]
 
 
 def test_a_split_of_the_file_is_the_split_of_the_corpus(sequences, tmp_path):
