@@ -62,7 +62,9 @@ def test_a_file_loads_to_the_windows_that_it_was_written_from(sequences, tmp_pat
 
 
 def test_files_of_one_repository_are_one_source_of_the_card(sequences, tmp_path):
-    files = [Origin(f"RFCs (github:toys/rfcs @ 3545abc text/{n}.md)", "MIT") for n in range(len(sequences.ids))]
+    files = [
+        Origin(f"RFC (github:toys/rfcs @ 3545abc text/{n}.md)", "MIT") for n in range(len(sequences.ids))
+    ]
     write(replace(sequences, origins=files), tmp_path / "windows.npz")
     card = json.loads((tmp_path / "windows.npz.json").read_text())
     assert [source["documents"] for source in card["sources"]] == [6]
