@@ -19,7 +19,7 @@ TESTS ?= tests
 PYTEST ?= -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock redis clean
+.PHONY: help setup demo test check bench lock redis clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,6 +38,9 @@ check: $(TEST) ## Check format, lint, types and, where node is there, the protoc
 	$(BIN)/mypy
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.75.0 lint protos; \
 	else echo "the protocol is not linted: no npx here"; fi
+
+bench: $(TEST) $(BANK) redis ## Measure speed, side by side with the vec2text library; fails when a bar is missed.
+	HF_HUB_OFFLINE=1 $(BIN)/nextvec bench all
 
 # Torch comes first and by itself: no other package then asks for another build of it.
 $(RUN): requirements.lock pyproject.toml | $(MADE)

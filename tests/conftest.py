@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.redis_process import RedisProcess
+from benchmarks.redis_process import RedisProcess
 from tests.toy_gateway import ToyGateway
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from nextvec.cli import bank, corpus, models, sequences, train
+from nextvec.cli import bank, bench, corpus, models, sequences, train
 from nextvec.cli.complete import complete
 from nextvec.cli.demo import demo
 from nextvec.cli.doctor import doctor
@@ -38,3 +38,5 @@ app.add_typer(train.app, name="train", rich_help_panel="Data")
 app.add_typer(bank.app, name="bank", rich_help_panel="Data")
 app.add_typer(models.app, name="models", rich_help_panel="Data")
 app.command("eval", rich_help_panel="Data")(evaluate)
+
+app.add_typer(bench.app, name="bench", rich_help_panel=_SYSTEM)

@@ -80,11 +80,12 @@ def demo(
     """
     text = file.read_text(encoding="utf-8") if file else PARAGRAPH
     layout = Layout.at(None, None)
-    # Settings made for another system, such as its Redis, do not reach this one.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
-    environment |= {variable(name): str(_PATIENCE_SECONDS) for name in _BUDGETS}
     specs = processes(
-        layout, environment, family=family, artifacts=artifacts or artifacts_folder(), redis_url=redis_url
+        layout,
+        patient_environment(),
+        family=family,
+        artifacts=artifacts or artifacts_folder(),
+        redis_url=redis_url,
     )
     with tempfile.TemporaryDirectory(prefix="nextvec-demo-") as logs:
         system = System(specs, layout.host, log_folder=Path(logs))
@@ -101,6 +102,15 @@ def demo(
         say(f"the second pass did not come from the cache: {', '.join(missed)}")
     if failed or missed:
         raise typer.Exit(FOUND_WRONG)
+
+
+def patient_environment() -> dict[str, str]:
+    """Environment of a system that cuts nothing off.
+
+    Settings made for another system, such as its Redis, do not reach this one.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
+    return environment | {variable(name): str(_PATIENCE_SECONDS) for name in _BUDGETS}
 
 
 async def _run(

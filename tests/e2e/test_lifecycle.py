@@ -13,7 +13,7 @@ import pytest
 from nextvec.errors import NextvecError
 from nextvec.ports import free_block, require_free
 from tests.e2e.running import PARAGRAPH, Running, eventually
-from tests.redis_process import RedisProcess
+from benchmarks.redis_process import RedisProcess
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 

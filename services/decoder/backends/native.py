@@ -9,6 +9,9 @@ from services.decoder.draft import Draft
 from services.decoder.generation import Generation
 from services.decoder.inversion import Corrector, Inverter
 
+WEIGHT_BYTES = 4
+"""Of every weight that a decoder pass reads."""
+
 
 class Native:
     """Own inference modules, one key-value cache for each model, drafts verified in corrections."""

@@ -1,29 +1,36 @@
-"""A real Redis that a test can start, stop and start again on the same port."""
+"""A real Redis of one's own, on a free port."""
 
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import redis
 
+from nextvec.errors import StartupError
 from nextvec.ports import free_block
 
 _START_SECONDS = 10
 
 
 def redis_binary() -> str:
-    """The system's redis-server, else the one that came with the development packages."""
+    """The system's redis-server, else the one that came with the development packages.
+
+    Raises StartupError where there is none.
+    """
     own = Path(sys.executable).parent / "redis-server"
     found = shutil.which("redis-server") or (str(own) if own.exists() else None)
     if found is None:
-        raise RuntimeError("no redis-server: run the tests by `make test`, or install one")
+        raise StartupError(
+            "no redis-server: install it with the system's package manager, or run `make redis`"
+        )
     return found
 
 
 class RedisProcess:
-    """Redis on a free port of the loopback address, in memory alone."""
+    """Redis on a free port of the loopback address, in memory alone; a context manager runs it."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_block(1)
@@ -32,7 +39,7 @@ class RedisProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Starts it and waits until it answers; raises StartupError where it does not."""
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen(
             [redis_binary(), *arguments, "--dir", str(self._folder)],
@@ -42,7 +49,7 @@ class RedisProcess:
         until = time.monotonic() + _START_SECONDS
         while not self.answers():
             if time.monotonic() > until or self._process.poll() is not None:
-                raise RuntimeError(f"redis-server on port {self.port} does not start")
+                raise StartupError(f"redis-server on port {self.port} does not start")
             time.sleep(0.05)
 
     def answers(self) -> bool:
@@ -64,3 +71,10 @@ class RedisProcess:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()

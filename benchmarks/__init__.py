@@ -1,0 +1,1 @@
+"""How fast every stage is, on this machine, next to what it is compared with, in one run."""

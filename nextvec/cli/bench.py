@@ -1,0 +1,219 @@
+"""`nextvec bench`: how fast everything is, next to what it is compared with, in one run."""
+
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from nextvec.cli.demo import patient_environment
+from nextvec.cli.exits import FOUND_WRONG
+from nextvec.cli.layout import Layout, artifacts_folder, processes
+from nextvec.cli.output import AsJson, err, out, print_json
+from nextvec.cli.system import System
+
+if TYPE_CHECKING:
+    from benchmarks.gateway import Systems
+    from benchmarks.harness import Options
+    from benchmarks.results import Result
+
+app = typer.Typer(help="Measure speed on this machine, side by side.", no_args_is_help=True)
+
+_START_SECONDS = 180
+_DECODER = "decoder"
+
+
+class Size(StrEnum):
+    """Sizes of decoders."""
+
+    MINI = "mini"
+    T5_BASE = "t5-base"
+    ALL = "all"
+
+
+Quick = Annotated[bool, typer.Option("--quick", help="A few rounds, to see that it runs.")]
+SizeOption = Annotated[
+    Size,
+    typer.Option(help="Size of the decoder; t5-base draws its weights and needs 8 GB and some minutes."),
+]
+Vectors = Annotated[int, typer.Option(min=100, help="Vectors in the bank; the bars are for 339,615.")]
+FamilyName = Annotated[str, typer.Option("--family", help="Model family.")]
+Artifacts = Annotated[Path | None, typer.Option(help="Folder with families and models.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", file_okay=False, help="Folder for the page performance.md.")
+]
+
+
+@app.command()
+def decode(
+    size: SizeOption = Size.ALL,
+    quick: Quick = False,
+    family: FamilyName = "mini",
+    artifacts: Artifacts = None,
+    out_folder: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """The decoder's engines against the vec2text library, on the same weights."""
+    _run(["decode"], _options(family, artifacts, quick, size), out_folder, as_json)
+
+
+@app.command()
+def encode(
+    quick: Quick = False,
+    family: FamilyName = "mini",
+    artifacts: Artifacts = None,
+    out_folder: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Chunks a second, against transformers."""
+    _run(["encode"], _options(family, artifacts, quick), out_folder, as_json)
+
+
+@app.command()
+def lvm(quick: Quick = False, out_folder: Out = None, as_json: AsJson = False) -> None:
+    """Milliseconds per query of each route's network at its production size."""
+    _run(["lvm"], _options("mini", None, quick), out_folder, as_json)
+
+
+@app.command()
+def snap(
+    vectors: Vectors = 339_615, quick: Quick = False, out_folder: Out = None, as_json: AsJson = False
+) -> None:
+    """Milliseconds of a projection over a large random bank, and its recall."""
+    _run(["snap"], _options("mini", None, quick, vectors=vectors), out_folder, as_json)
+
+
+@app.command()
+def cache(
+    quick: Quick = False,
+    family: FamilyName = "mini",
+    artifacts: Artifacts = None,
+    out_folder: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time of a hit in the decoder's process, and in a Redis that is started for it."""
+    _run(["cache"], _options(family, artifacts, quick), out_folder, as_json)
+
+
+@app.command()
+def gateway(
+    quick: Quick = False,
+    family: FamilyName = "mini",
+    artifacts: Artifacts = None,
+    out_folder: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Whole requests through a system that is started for it: first, repeated, and the gateway's own time."""
+    _run(["gateway"], _options(family, artifacts, quick), out_folder, as_json)
+
+
+@app.command("all")
+def everything(
+    size: SizeOption = Size.ALL,
+    vectors: Vectors = 339_615,
+    quick: Quick = False,
+    family: FamilyName = "mini",
+    artifacts: Artifacts = None,
+    out_folder: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """All of them, one after the other, in one run."""
+    from benchmarks.bars import BENCHES
+
+    _run(BENCHES, _options(family, artifacts, quick, size, vectors), out_folder, as_json)
+
+
+def _options(
+    family: str, artifacts: Path | None, quick: bool, size: Size = Size.ALL, vectors: int = 339_615
+) -> "Options":
+    from benchmarks.harness import Options
+
+    return Options(
+        artifacts=artifacts or artifacts_folder(),
+        family=family,
+        quick=quick,
+        sizes=(Size.MINI, Size.T5_BASE) if size is Size.ALL else (size,),
+        vectors=vectors,
+        say=lambda message: err.print(escape(message), soft_wrap=True),
+    )
+
+
+def _run(
+    names: "tuple[str, ...] | list[str]", options: "Options", out_folder: Path | None, as_json: bool
+) -> None:
+    """Measures, shows, and exits with 1 when a bar is missed."""
+    from benchmarks import machine
+    from benchmarks.page import page
+    from benchmarks.results import unmeasured
+
+    about = machine.description()
+    results: list[Result] = []
+    for name in names:
+        results += _measure(name, options)
+    if out_folder:
+        out_folder.mkdir(parents=True, exist_ok=True)
+        (out_folder / "performance.md").write_text(page(results, about, names), encoding="utf-8")
+    if as_json:
+        print_json([result.as_dict() for result in results])
+    else:
+        _show(results, about)
+    for bar in unmeasured(results, names):
+        err.print(f"[yellow]not measured[/] {escape(bar.bench)}: {escape(bar.what)}", soft_wrap=True)
+    if any(result.passed is False for result in results):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _measure(name: str, options: "Options") -> "list[Result]":
+    module = importlib.import_module(f"benchmarks.{name}")
+    found: list[Result] = module.run(options, _systems(options)) if name == "gateway" else module.run(options)
+    return found
+
+
+def _show(results: "list[Result]", about: dict[str, str]) -> None:
+    from rich.table import Table
+
+    from benchmarks.results import shown
+
+    out.print(", ".join(f"{name} {value}" for name, value in about.items()), style="dim", soft_wrap=True)
+    table = Table("what", "value", "quartiles", "bar", "")
+    colours = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "": ""}
+    for result in results:
+        *cells, verdict = shown(result)
+        table.add_row(escape(f"{result.bench}: {result.what}"), *cells, colours[verdict])
+    out.print(table)
+
+
+def _systems(options: "Options") -> "Systems":
+    """How the gateway's bench starts a system: as `nextvec demo` does."""
+    from benchmarks.gateway import Systems
+
+    @asynccontextmanager
+    async def whole() -> AsyncIterator[dict[str, str]]:
+        layout = Layout.at(None, None)
+        async with _running(layout, options) as _:
+            yield {route: layout.address(route) for route in layout.routes}
+
+    async def decoder() -> float:
+        async with _running(Layout.at(None, None), options, only=_DECODER) as ready:
+            return ready[_DECODER]
+
+    return Systems(whole, decoder)
+
+
+@asynccontextmanager
+async def _running(
+    layout: Layout, options: "Options", only: str | None = None
+) -> AsyncIterator[dict[str, float]]:
+    """A system, or one process of it; gives the seconds after which each process was ready."""
+    specs = processes(layout, patient_environment(), family=options.family, artifacts=options.artifacts)
+    ready: dict[str, float] = {}
+    with TemporaryDirectory(prefix="nextvec-bench-") as logs:
+        chosen = [spec for spec in specs if only in (None, spec.name)]
+        async with System(chosen, layout.host, log_folder=Path(logs)) as system:
+            await system.healthy(_START_SECONDS, lambda spec, seconds: ready.update({spec.name: seconds}))
+            yield ready
