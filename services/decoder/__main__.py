@@ -17,6 +17,7 @@ from nextvec.metrics import Metrics
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings, variable
+from nextvec.tracing import start_tracing
 from nextvec.v1.decoder_pb2_grpc import add_DecoderServiceServicer_to_server
 from services.decoder.backends import BACKENDS
 from services.decoder.cache import Keys, StandingCodec
@@ -67,7 +68,8 @@ async def serve_decoder(
     model_id = f"{family.name}/{settings.backend}-{engine.digest[:12]}"
     servicer = DecoderService(ladder, family.space, model_id)
     service = Service(STAGE.service, add_DecoderServiceServicer_to_server, servicer)
-    server = Server(settings, settings.port, [service], metrics)
+    tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
+    server = Server(settings, settings.port, [service], metrics, tracing=tracing)
     await serve(
         [server],
         settings,

@@ -19,6 +19,7 @@ from nextvec.metrics import Metrics
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings
+from nextvec.tracing import start_tracing
 from nextvec.v1.encoder_pb2_grpc import add_EncoderServiceServicer_to_server
 from services.encoder.cache import EncodedCodec
 from services.encoder.engine import EncoderEngine, Tokens
@@ -64,7 +65,8 @@ async def serve_encoder(
     )
     servicer = EncoderService(engine, queue, cache, family, f"{family.name}/encoder-{family.space[-12:]}")
     service = Service(STAGE.service, add_EncoderServiceServicer_to_server, servicer)
-    server = Server(settings, settings.port, [service], metrics)
+    tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
+    server = Server(settings, settings.port, [service], metrics, tracing=tracing)
     await serve(
         [server],
         settings,

@@ -17,6 +17,7 @@ from nextvec.metrics import Metrics
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings
+from nextvec.tracing import start_tracing
 from nextvec.v1.lvm_pb2_grpc import add_LvmServiceServicer_to_server
 from services.lvm.engine import Contexts, LvmEngine, Prediction
 from services.lvm.service import LvmService
@@ -56,7 +57,8 @@ async def serve_lvm(
         metrics=metrics.queue(STAGE.name),
     )
     service = Service(STAGE.service, add_LvmServiceServicer_to_server, LvmService(engine, queue, space))
-    server = Server(settings, settings.port, [service], metrics)
+    tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
+    server = Server(settings, settings.port, [service], metrics, tracing=tracing)
 
     async def close() -> None:
         await queue.close()

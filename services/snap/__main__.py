@@ -17,6 +17,7 @@ from nextvec.metrics import Metrics
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings
+from nextvec.tracing import start_tracing
 from nextvec.v1.snap_pb2_grpc import add_SnapServiceServicer_to_server
 from services.snap.bank import Bank
 from services.snap.engine import SnapEngine
@@ -51,7 +52,8 @@ async def serve_snap(
         metrics=metrics.queue(STAGE.name),
     )
     service = Service(STAGE.service, add_SnapServiceServicer_to_server, SnapService(queue, bank.record))
-    server = Server(settings, settings.port, [service], metrics)
+    tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
+    server = Server(settings, settings.port, [service], metrics, tracing=tracing)
     await serve([server], settings, metrics, stop=stop, ready=lambda: ready(server.port), close=[queue.close])
 
 
