@@ -143,8 +143,8 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Otherwise two processes share the port in silence, each getting some of the requests.
         ("grpc.so_reuseport", 0),
+        # With no limit of grace: calls in flight on a connection that has come of age run to their end.
         ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_seconds)),
-        ("grpc.max_connection_age_grace_ms", int(1000 * max(settings.drain_seconds, 1))),
         # Clients send keepalives every 30 s; by default a server takes that for abuse.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]
