@@ -7,6 +7,8 @@ from pathlib import Path
 import sentencex
 from tokenizers import Tokenizer
 
+from nextvec.errors import StartupError
+
 TokenCounter = Callable[[Sequence[str]], list[int]]
 
 # Where a long sentence may be cut, best first: the cut falls behind group 1.
@@ -19,6 +21,17 @@ _BREAKS = (
 _MIDDLE = (0.2, 0.8)  # a cut outside this share of the text leaves a stub worth nothing
 
 
+def open_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer that neither cuts nor pads; raises StartupError where the file is missing or corrupt."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more specific
+        raise StartupError(f"{path} is not a tokenizer ({error}); restore it") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
 def token_counter(*tokenizer_files: Path) -> TokenCounter:
     """Counts tokens as the strictest of several tokenizers sees them.
 
@@ -27,9 +40,7 @@ def token_counter(*tokenizer_files: Path) -> TokenCounter:
     """
     tokenizers = []
     for path in tokenizer_files:
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = open_tokenizer(path)
         added = tokenizer.num_special_tokens_to_add(False)
         tokenizers.append((tokenizer, 2 - added))
 

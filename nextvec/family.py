@@ -96,9 +96,14 @@ class Family:
         recipe = self.encoder
         weights_digest = recipe.sha256 or weights.sha256(self.encoder_weights())
         digest.update(f"{recipe.architecture} {recipe.layers} {weights_digest}".encode())
-        digest.update(weights.sha256(self.part("encoder") / "tokenizer.json").encode())
-        if recipe.standardise:
-            digest.update(weights.sha256(self.part("encoder") / recipe.standardise).encode())
+        try:
+            digest.update(weights.sha256(self.part("encoder") / "tokenizer.json").encode())
+            if recipe.standardise:
+                digest.update(weights.sha256(self.part("encoder") / recipe.standardise).encode())
+        except OSError as error:
+            raise FamilyError(
+                f"{error.filename} of family {self.name!r}: {error.strerror}; restore it"
+            ) from None
         return f"{self.name}-{digest.hexdigest()[:12]}"
 
     def encoder_weights(self) -> Path:

@@ -126,14 +126,17 @@ def _decoder_part(family: Family, part: str) -> Finding:
     if not card_file.is_file():
         return Finding("decoder", part, f"{folder}, with no record of its training")
     try:
+        own = family.space
         card = json.loads(card_file.read_text(encoding="utf-8"))
         digest, space = card["sha256"], card["space"]
+    except NextvecError as error:
+        return Finding("decoder", part, error.message, "do what the message says")
     except (ValueError, KeyError, TypeError) as error:
         return Finding("decoder", part, f"{card_file} is not a card: {error!r}", remedy)
     if weights.sha256(files[1]) != digest:
         return Finding("decoder", part, f"{files[1]} does not have the SHA-256 of its card", remedy)
-    if space != family.space:
-        return Finding("decoder", part, f"is for space {space}, the family's is {family.space}", remedy)
+    if space != own:
+        return Finding("decoder", part, f"is for space {space}, the family's is {own}", remedy)
     return Finding("decoder", part, f"{card.get('parameters', 0):,} parameters, space {space}")
 
 
@@ -147,16 +150,15 @@ def _models(family: Family, models: Path) -> Iterator[Finding]:
         try:
             folder = production(models, route.name)
             card = ModelCard.read(folder)
+            space = family.space
         except NextvecError as error:
             yield Finding("lvm", route.name, error.message, remedy)
             continue
         path = folder / WEIGHTS
         if not path.is_file() or weights.sha256(path) != card.sha256:
             yield Finding("lvm", route.name, f"{path} does not have the SHA-256 of its card", remedy)
-        elif card.space != family.space:
-            yield Finding(
-                "lvm", route.name, f"is for space {card.space}, the family's is {family.space}", remedy
-            )
+        elif card.space != space:
+            yield Finding("lvm", route.name, f"is for space {card.space}, the family's is {space}", remedy)
         else:
             chunks = sum(source.chunks for source in card.trained_on)
             data = f"{chunks:,} chunks of {len(card.trained_on)} sources"

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from nextvec import weights
+from nextvec.chunking import open_tokenizer
 from nextvec.family import Family
 from nextvec.weights import WeightsError
 
@@ -98,10 +99,7 @@ def text_tokenizer(family: Family) -> Tokenizer:
     for part in ("inverter", "encoder"):
         file = family.part(part) / "tokenizer.json"
         if file.is_file():
-            tokenizer = Tokenizer.from_file(str(file))
-            tokenizer.no_padding()
-            tokenizer.no_truncation()
-            return tokenizer
+            return open_tokenizer(file)
     raise WeightsError(
         f"family {family.name!r} has no tokenizer.json in {family.part('inverter')}; restore it"
     )

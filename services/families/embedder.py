@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from nextvec import weights
+from nextvec.chunking import open_tokenizer
 from nextvec.family import EncoderRecipe, Family, FamilyError
 from services.families.bert import BertConfig, BertEncoder
 from services.families.t5 import T5Encoder
@@ -31,7 +32,10 @@ class Embedder(nn.Module):
 
     @classmethod
     def load(cls, family: Family) -> "Embedder":
-        """Loads the encoder, refusing weights whose SHA-256 differs from the family's record."""
+        """Loads the encoder, refusing weights whose SHA-256 differs from the family's record.
+
+        Raises StartupError where a file is missing, corrupt or not of this encoder.
+        """
         folder, recipe = family.part("encoder"), family.encoder
         weight_file = family.encoder_weights()
         found = weights.sha256(weight_file)
@@ -41,10 +45,14 @@ class Embedder(nn.Module):
                 "replace it with the official file"
             )
         state = {name: torch.from_numpy(a) for name, a in weights.load(weight_file).items()}
-        encoder = _build_encoder(recipe, folder / "config.json", state)
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+        try:
+            encoder = _build_encoder(recipe, folder / "config.json", state)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise FamilyError(
+                f"{weight_file} and {folder / 'config.json'} make no encoder ({reason}); restore them"
+            ) from error
+        tokenizer = open_tokenizer(folder / "tokenizer.json")
         embedder = cls(encoder, recipe, tokenizer, family.dimensions)
         if recipe.standardise:
             statistics = weights.load(folder / recipe.standardise)
