@@ -189,7 +189,12 @@ class Scheduler:
 
         So only the one that cannot be computed fails.
         """
-        jobs = list(self._running.values())
+        jobs = []
+        for job in self._running.values():
+            if not job.walk.reaches(job.until):
+                jobs.append(job)
+            elif not job.future.done():
+                job.future.set_result(None)
         self._running.clear()
         self._engine.clear()
         if len(jobs) == 1:
