@@ -113,9 +113,10 @@ def _explain(response: CompleteResponse) -> None:
 
 def origin(chunk: Chunk) -> str:
     """How a chunk's text came about, in a few words."""
-    steps = f"{chunk.steps} step{'' if chunk.steps == 1 else 's'}"
     if chunk.extractive:
-        return f"quoted after {steps}, for no text passed the checks"
+        # A quotation has no steps of its own; without a rung the decoder was not there to try any.
+        return f"quoted, for {'no text passed the checks' if chunk.rungs else 'the decoder gave none'}"
+    steps = f"{chunk.steps} step{'' if chunk.steps == 1 else 's'}"
     return f"{steps}, cosine {chunk.cosine:.2f}{', from the cache' if chunk.cache_hit else ''}"
 
 
