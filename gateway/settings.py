@@ -31,6 +31,9 @@ class GatewaySettings(ServerSettings):
     decoder_address: Address = Field(_default("decoder"), description="host:port of the decoder")
     family: str = Field("mini", min_length=1, description="model family: a folder in artifacts/families")
     artifacts: Path = Field(Path("artifacts"), description="folder with families and models")
+    drain_seconds: float = Field(
+        50, ge=0, description="time that requests in flight have after SIGTERM; as long as the longest takes"
+    )
     port_offset: int = Field(0, ge=0, le=50_000, description="added to the ports 9001 to 9006")
     budget_seconds: float = Field(3, gt=0, description="time of a request per chunk it generates, at most")
     encode_seconds: float = Field(2, gt=0, description="the encoder's share of a request's time, at most")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.redis_process import RedisProcess
 from nextvec.errors import NextvecError
 from nextvec.ports import free_block, require_free
 from tests.e2e.running import PARAGRAPH, Running, eventually
-from benchmarks.redis_process import RedisProcess
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 

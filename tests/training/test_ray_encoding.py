@@ -9,11 +9,13 @@ from training import corpus
 from training.documents import Document
 from training.ray_encoding import encode_on_ray
 
-ray = pytest.importorskip("ray", reason="the ray extra is not installed")
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture
 def cluster():
+    import ray
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 * 2**20)
     yield
     ray.shutdown()
