@@ -1,5 +1,6 @@
 import asyncio
 import io
+import asyncio
 import json
 import os
 import signal
@@ -134,7 +135,10 @@ async def test_requests_are_counted_by_method_and_code(serving):
         with pytest.raises(QueueFull):
             await ask(toy.stub.Encode, EncodeRequest(), stage="encoder")
         labels = {"method": "EncoderService/Encode", "code": "RESOURCE_EXHAUSTED"}
-        assert toy.metrics.registry.get_sample_value("nextvec_requests_total", labels) == 1
+        # The client has its status a moment before the server has counted it.
+        async with asyncio.timeout(5):
+            while toy.metrics.registry.get_sample_value("nextvec_requests_total", labels) != 1:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_message_over_the_size_limit_is_refused(serving):
