@@ -11,7 +11,7 @@ from gateway.run import Emit, Run, survivable
 from gateway.stages import Call, Stages
 from gateway.target import Target, copy_of_context, raw, snapped
 from nextvec.deadline import Deadline
-from nextvec.errors import InvalidInput, NextvecError
+from nextvec.errors import DeadlineExceeded, InvalidInput, NextvecError, StageUnavailable
 from nextvec.v1.decoder_pb2 import DecodeRequest, DecodeResult, Hypothesis
 from nextvec.v1.gateway_pb2 import Chunk, CompleteResponse, HypothesisFormed
 from nextvec.v1.lvm_pb2 import PredictRequest
@@ -35,7 +35,8 @@ class Pipeline:
         """Generates the chunks that `work` asks for and tells `emit` of every event.
 
         Raises StageUnavailable where the encoder or the LVM is down, for nothing can stand in for them. Where
-        snap or the decoder is down, the response says in `degraded` what it went without.
+        snap or the decoder is down, or a later chunk cannot be made, the response says in `degraded` what it
+        went without.
         """
         started = time.monotonic()
         run = Run(work, Call(work.request_id, deadline), emit)
@@ -43,9 +44,15 @@ class Pipeline:
         run.response.context.CopyFrom(context.info())
         for index in range(work.chunks):
             run.index = index
-            if index:
-                context = await self._slide(run, context, run.response.chunks[-1].text)
-            run.made(await self._decode(run, await self._target(run, context)))
+            try:
+                if index:
+                    context = await self._slide(run, context, run.response.chunks[-1].text)
+                run.made(await self._decode(run, await self._target(run, context)))
+            except (DeadlineExceeded, StageUnavailable) as error:
+                if not index:
+                    raise
+                run.degraded("rest", f"{error.message}; the chunks before this one are all there are")
+                break
         run.response.MergeFrom(
             CompleteResponse(
                 request_id=work.request_id,

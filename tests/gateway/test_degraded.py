@@ -191,3 +191,21 @@ async def test_a_prediction_that_is_not_finite_is_a_bug_and_not_the_callers_faul
             await system.complete()
         assert caught.value.error_id
         assert "nan" not in caught.value.message
+
+
+async def test_chunks_that_are_done_are_answered_where_a_later_one_cannot_be_made(serving):
+    async with serving() as system:
+        asked = 0
+
+        async def down_from_the_second_chunk_on(request):
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                raise StageUnavailable("the lvm stage is draining")
+
+        system.lvm.before = down_from_the_second_chunk_on
+        response = await system.complete(max_chunks=3)
+        assert len(response.chunks) == 1
+        (line,) = response.degraded
+        assert line.startswith("chunk 1: ")
+        assert line.endswith("the chunks before this one are all there are")
