@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
+MIN_WORDS = 1
+MAX_CONTROLS = 0
+
 MAX_BIGRAM_SHARE = 0.25
 MIN_BIGRAMS = 8
 """With fewer bigrams one that occurs just twice is over the share already."""
@@ -16,6 +19,10 @@ MIN_CHARACTERS = 14
 
 MIN_OVERLAP = 0.05
 """One content word of twenty, which is as many as a chunk of 32 tokens has: at least one must be shared."""
+
+# Of the control characters (Unicode category Cc) only tab, line feed and carriage return are text. The
+# encoder refuses the others, which a byte-level tokenizer can write.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -55,7 +62,11 @@ def check(text: str, source: str = "") -> list[Check]:
     `bigram_share` is left out where there are too few bigrams, `source_overlap` where the source has no
     content words.
     """
-    checks = []
+    found, controls = len(words(text)), len(_CONTROL.findall(text))
+    checks = [
+        Check("words", found, MIN_WORDS, found >= MIN_WORDS),
+        Check("control_characters", controls, MAX_CONTROLS, controls <= MAX_CONTROLS),
+    ]
     share = bigram_share(text)
     if share is not None:
         checks.append(Check("bigram_share", share, MAX_BIGRAM_SHARE, share <= MAX_BIGRAM_SHARE))

@@ -16,6 +16,8 @@ def verdicts(text, source=""):
 
 def test_a_good_sentence_passes_every_check():
     assert verdicts(SENTENCE, "A ferry brings salt.") == {
+        "words": True,
+        "control_characters": True,
         "bigram_share": True,
         "character_entropy": True,
         "source_overlap": True,
@@ -35,6 +37,24 @@ def test_a_short_text_is_not_failed_for_being_short(text):
 )
 def test_babble_fails(text):
     assert not all(verdicts(text).values())
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", ".", "?", "_", "\x00", "… —", "!?;:,.-+*/()[]{}<>"])
+@pytest.mark.parametrize("source", ["", "It is what it is.", "A ferry brings salt."])
+def test_a_text_without_a_word_fails_whatever_its_source(text, source):
+    assert not verdicts(text, source)["words"]
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x0b", "\x1f", "\x7f", "\x9f"])
+def test_a_control_character_that_the_encoder_refuses_fails_an_otherwise_good_sentence(control):
+    failed = [
+        name for name, passed in verdicts(SENTENCE.replace("day", f"d{control}ay")).items() if not passed
+    ]
+    assert failed == ["control_characters"]
+
+
+def test_tabs_and_line_ends_are_text():
+    assert all(verdicts(SENTENCE.replace(", ", ",\r\n\t")).values())
 
 
 def test_a_bigram_that_occurs_twice_among_eight_is_allowed_and_three_times_is_not():
