@@ -96,10 +96,24 @@ def text_tokenizer(family: Family) -> Tokenizer:
     It lies with the inverter, or is the encoder's where the two share one, as in the public checkpoints.
     Raises WeightsError where neither is there.
     """
+    return open_tokenizer(_text_tokenizer_file(family))
+
+
+def texts_digest(family: Family, inverter: Checkpoint, corrector: Checkpoint) -> str:
+    """Changes with anything that may change a text: weights, token limit, tokenizer, and what is ignored.
+
+    Raises WeightsError as `text_tokenizer` does.
+    """
+    parts = [inverter.digest, corrector.digest, weights.sha256(_text_tokenizer_file(family))]
+    parts += [str(corrector.limit), str(corrector.ignores_hypothesis_vector)]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+
+
+def _text_tokenizer_file(family: Family) -> Path:
     for part in ("inverter", "encoder"):
         file = family.part(part) / "tokenizer.json"
         if file.is_file():
-            return open_tokenizer(file)
+            return file
     raise WeightsError(
         f"family {family.name!r} has no tokenizer.json in {family.part('inverter')}; restore it"
     )

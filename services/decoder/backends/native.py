@@ -4,7 +4,7 @@ import torch
 
 from nextvec.family import Family
 from services.decoder.backends import Backend, Task
-from services.decoder.checkpoint import Checkpoint, text_tokenizer
+from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
 from services.decoder.draft import Draft
 from services.decoder.generation import Generation
 from services.decoder.inversion import Corrector, Inverter
@@ -19,7 +19,7 @@ class Native:
     def __init__(self, inverter: Checkpoint, corrector: Checkpoint, family: Family, slots: int):
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
-        self.digest = f"{inverter.digest[:16]}{corrector.digest[:16]}"
+        self.digest = texts_digest(family, inverter, corrector)
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
         self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
         self._better: Generation[Task] = Generation(

@@ -22,7 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from nextvec.family import Family
 from nextvec.weights import WeightsError
 from services.decoder.backends import Backend, Task
-from services.decoder.checkpoint import Checkpoint, text_tokenizer
+from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
 from services.decoder.generation import Passes
 from services.decoder.inversion import EOS, PAD
 from services.families.embedder import Embedder
@@ -38,7 +38,7 @@ class Vec2TextLibrary:
         inverter, corrector = Checkpoint.load("inverter", family), Checkpoint.load("corrector", family)
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
-        self.digest = f"{inverter.digest[:16]}{corrector.digest[:16]}library"
+        self.digest = texts_digest(family, inverter, corrector) + "library"
         self.passes = Passes()
         self.trainer = _build(family, inverter, corrector, self.tokenizer)
         self._tasks: list[Task] = []

@@ -119,6 +119,33 @@ def test_the_digest_changes_with_a_weight(copy):
     assert Checkpoint.load("inverter", copy).digest != before
 
 
+def spoil_weight(family):
+    change(family.part("corrector"), lambda arrays: arrays["layernorm.bias"].__setitem__(0, 9))
+
+
+def give_own_tokenizer(family):
+    content = (family.part("encoder") / "tokenizer.json").read_text()
+    (family.part("inverter") / "tokenizer.json").write_text(content.replace('"id"', ' "id"'))
+
+
+CHANGES = {
+    "a weight": spoil_weight,
+    "the text tokenizer": give_own_tokenizer,
+    "the token limit": lambda family: config(family.part("corrector"), max_seq_length=9),
+    "an ignored vector": lambda family: config(
+        family.part("corrector"), corrector_ignore_hypothesis_embedding=True
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_engines_digest_changes_with_anything_that_may_change_a_text(copy, what):
+    before = Engine.load(copy, slots=1).digest
+    assert Engine.load(copy, slots=1).digest == before
+    CHANGES[what](copy)
+    assert Engine.load(copy, slots=1).digest != before
+
+
 def truncated(folder):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:5000])
