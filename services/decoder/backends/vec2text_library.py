@@ -26,7 +26,7 @@ from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
 from services.decoder.generation import Passes
 from services.decoder.inversion import EOS, PAD
 from services.families.embedder import Embedder
-from services.families.t5 import T5Shape
+from services.families.t5 import T5Shape, words
 
 torch._logging.set_logs()  # importing the library turns on the compiler's log, which it never uses here
 
@@ -197,7 +197,7 @@ def _t5(checkpoint: Checkpoint) -> Any:
             num_layers=encoder.layers,
             num_decoder_layers=decoder.layers,
             feed_forward_proj="gated-gelu" if encoder.gated else "relu",
-            tie_word_embeddings=table is None or torch.equal(table, checkpoint.t5["shared.weight"]),
+            tie_word_embeddings=table is None or torch.equal(table, words(checkpoint.t5)),
             pad_token_id=PAD,
             eos_token_id=EOS,
             decoder_start_token_id=PAD,

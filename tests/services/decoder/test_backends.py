@@ -4,9 +4,13 @@ The library allows 128 tokens in a correction step where its models were trained
 the family's limit here. Compared is the last hypothesis, which is what the library returns.
 """
 
+import shutil
+
 import pytest
 import torch
 
+from nextvec import weights
+from nextvec.family import Family
 from services.decoder.backends import BACKENDS
 from services.decoder.engine import Engine
 
@@ -40,6 +44,34 @@ def test_the_engine_on_the_library_gives_the_same_hypotheses_and_cosines(library
             assert theirs.at(step).ids == ours.at(step).ids
             assert theirs.at(step).text == ours.at(step).text
             assert theirs.at(step).cosine == pytest.approx(ours.at(step).cosine, abs=1e-5)
+
+
+@pytest.mark.parametrize("kept", ["shared", "lm_head"])
+def test_the_library_reads_token_embeddings_under_any_of_their_tied_names(family, vectors, tmp_path, kept):
+    shutil.copytree(family.folder, tmp_path / "toy")
+    copy = Family.open(tmp_path / "toy")
+    for part in ("inverter", "corrector"):
+        file = copy.part(part) / "model.safetensors"
+        arrays = weights.load(file)
+        for name in {"shared", "lm_head", "encoder.embed_tokens", "decoder.embed_tokens"} - {kept}:
+            del arrays[f"encoder_decoder.{name}.weight"]
+        weights.save(file, arrays, "float32")
+    [walk] = Engine.load(copy, slots=1).run(vectors[:1], 2)
+    theirs = BACKENDS.load("vec2text_library").load(copy, 1).invert(vectors[:1], 2)
+    assert list(walk.at(2).ids) == theirs[0]
+
+
+def test_the_library_takes_an_untied_output_layer_without_the_shared_name(family, vectors, tmp_path):
+    shutil.copytree(family.folder, tmp_path / "toy")
+    copy = Family.open(tmp_path / "toy")
+    file = copy.part("inverter") / "model.safetensors"
+    arrays = weights.load(file)
+    arrays["encoder_decoder.lm_head.weight"] = arrays["encoder_decoder.lm_head.weight"][::-1].copy()
+    del arrays["encoder_decoder.shared.weight"]
+    weights.save(file, arrays, "float32")
+    [walk] = Engine.load(copy, slots=1).run(vectors[:1], 0)
+    theirs = BACKENDS.load("vec2text_library").load(copy, 1).invert(vectors[:1], 0)
+    assert list(walk.at(0).ids) == theirs[0]
 
 
 def test_the_toy_texts_exercise_what_matters(walks, engine):
