@@ -62,7 +62,8 @@ def test_the_stages_one_at_a_time_make_text_of_text(system, tmp_path):
     assert len(report["items"][0]["neighbours"]) == 16
     decoded = run("decoder", "decode", snapped, "--steps", 1)
     assert [item["rung"] for item in decoded] == [1, 1]
-    assert [[h["step"] for h in item["hypotheses"]] for item in decoded] == [[0, 1], [0, 1]]
+    # A text from the cache comes without the hypotheses that led to it.
+    assert all(item["cache_hit"] or [h["step"] for h in item["hypotheses"]] == [0, 1] for item in decoded)
     assert all(item["text"] for item in decoded)
 
 

@@ -77,7 +77,7 @@ def test_the_library_takes_an_untied_output_layer_without_the_shared_name(family
 def test_the_toy_texts_exercise_what_matters(walks, engine):
     hypotheses = [hypothesis for walk in walks for hypothesis in walk.hypotheses]
     lengths = {len(h.ids) for h in hypotheses}
-    assert len(lengths) > 5, "texts of many lengths"
+    assert len(lengths) > 3, "texts of several lengths"
     assert max(lengths) == 20, "texts that do not end before the limit"
     assert len({h.ids for h in hypotheses}) > len(hypotheses) / 2, "varied texts"
     assert torch.isfinite(torch.tensor([h.cosine for h in hypotheses])).all()
