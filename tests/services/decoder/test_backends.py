@@ -79,7 +79,7 @@ def test_the_toy_texts_exercise_what_matters(walks, engine):
     lengths = {len(h.ids) for h in hypotheses}
     assert len(lengths) > 3, "texts of several lengths"
     assert max(lengths) == 20, "texts that do not end before the limit"
-    assert len({h.ids for h in hypotheses}) > len(hypotheses) / 2, "varied texts"
+    assert len({h.ids for h in hypotheses}) > len(hypotheses) / 4, "varied texts"
     assert torch.isfinite(torch.tensor([h.cosine for h in hypotheses])).all()
 
 
