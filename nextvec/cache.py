@@ -128,32 +128,31 @@ class Cache(Generic[Value]):
 
     def peek(self, key: str) -> Value | None:
         """The value in the process, or None; waits for nothing."""
-        found = self._near.get(key)
-        if found is None:
-            return None
-        if found[0] < time.monotonic():
-            del self._near[key]
-            return None
-        self._near.move_to_end(key)
-        self._metrics.hits.labels("process").inc()
-        return found[1]
+        value = self._near_value(key)
+        if value is not None:
+            self._near.move_to_end(key)
+            self._metrics.hits.labels("process").inc()
+        return value
 
-    async def fetch(self, keys: Sequence[str]) -> list[Value | None]:
+    async def fetch(self, keys: Sequence[str], ahead: Sequence[str] = ()) -> list[Value | None]:
         """The values of keys that the process does not have, from Redis in one round trip.
 
-        What is found is in the process from then on.
+        What is found is in the process from then on. Keys `ahead`, which may be asked for later, come along
+        where the process does not have them; they are neither returned nor counted.
         """
-        blobs: Sequence[bytes | None] = [None] * len(keys)
+        wanted = [*keys, *(key for key in ahead if self._near_value(key) is None)]
+        blobs: Sequence[bytes | None] = [None] * len(wanted)
         if self._redis is not None:
-            blobs = await self._call(lambda: self._redis.mget(keys)) or blobs
-        values = [self._open(key, blob) for key, blob in zip(keys, blobs, strict=True)]
-        for key, value in zip(keys, values, strict=True):
-            if value is None:
-                self._metrics.misses.inc()
-            else:
-                self._metrics.hits.labels("redis").inc()
+            blobs = await self._call(lambda: self._redis.mget(wanted)) or blobs
+        values = [self._open(key, blob) for key, blob in zip(wanted, blobs, strict=True)]
+        for key, value in zip(wanted, values, strict=True):
+            if value is not None:
                 self._keep(key, value)
-        return values
+        asked = values[: len(keys)]
+        misses = sum(value is None for value in asked)
+        self._metrics.misses.inc(misses)
+        self._metrics.hits.labels("redis").inc(len(asked) - misses)
+        return asked
 
     def put(self, key: str, value: Value) -> None:
         """Keeps a value, and sends it to Redis without waiting."""
@@ -173,6 +172,16 @@ class Cache(Generic[Value]):
             await asyncio.wait(self._writes, timeout=TIMEOUT_S)
         if self._redis is not None:
             await self._redis.aclose()
+
+    def _near_value(self, key: str) -> Value | None:
+        """The value in the process, neither counted nor counting as a use."""
+        found = self._near.get(key)
+        if found is None:
+            return None
+        if found[0] < time.monotonic():
+            del self._near[key]
+            return None
+        return found[1]
 
     def _keep(self, key: str, value: Value) -> None:
         self._near[key] = time.monotonic() + self._ttl, value

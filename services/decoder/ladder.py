@@ -142,8 +142,8 @@ class Ladder:
         known = self._cache.peek(key)
         if known is None and not climb.fetched:
             climb.fetched = True
-            keys = [self._keys.at(climb.key, r) for r in climb.order.rungs if r >= rung]
-            known = (await self._cache.fetch(keys))[0]
+            later = [self._keys.at(climb.key, r) for r in climb.order.rungs if r > rung]
+            [known] = await self._cache.fetch([key], ahead=later)
         if known is not None:
             return known
 

@@ -74,6 +74,18 @@ async def test_another_process_finds_it_in_redis(make, redis_process):
     assert other.peek("a") == "one"
 
 
+async def test_keys_ahead_come_along_uncounted_and_not_where_the_process_has_them(make, redis_process):
+    one, other = make(redis_process.url), make(redis_process.url)
+    for key in "abc":
+        one.put(key, f"{key} of Redis")
+    await written(one)
+    other._keep("b", "b of the process")
+    assert await other.fetch(["a"], ahead=["b", "c", "x"]) == ["a of Redis"]
+    hits = other._metrics.hits.labels("redis")._value.get()
+    assert (hits, other._metrics.misses._value.get()) == (1, 0)
+    assert [other.peek(key) for key in "bcx"] == ["b of the process", "c of Redis", None]
+
+
 async def test_entries_in_redis_end_too(make, redis_process):
     cache = make(redis_process.url, ttl_s=0.05)
     cache.put("a", "one")

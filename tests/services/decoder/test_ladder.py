@@ -158,6 +158,15 @@ async def test_a_cached_text_is_checked_against_every_source_anew(ladder_of):
     assert (again.cache_hit, again.rung) == (True, 3)
 
 
+async def test_a_cold_request_counts_one_miss_and_no_rung_that_it_did_not_ask_for(ladder_of):
+    ladder = ladder_of(Script([BABBLE, GOOD]))
+    await ladder.climb(Order(VECTOR, SOURCE))
+    assert ladder.registry.get_sample_value("nextvec_toy_cache_misses_total") == 1
+    await ladder.climb(Order(VECTOR, SOURCE))
+    assert ladder.registry.get_sample_value("nextvec_toy_cache_misses_total") == 1
+    assert ladder.registry.get_sample_value("nextvec_toy_cache_hits_total", {"tier": "process"}) == 1
+
+
 async def test_failed_texts_fail_again_from_the_cache(ladder_of):
     script = Script([f"{BABBLE} {i}" for i in range(6)])
     ladder = ladder_of(script)
