@@ -107,7 +107,9 @@ class LvmEngine:
             promoted = production(self._models, route)
         except NextvecError:
             return running  # a link that has gone does not stop what runs
-        if promoted != running.folder:
+        if promoted == running.folder:
+            self._coming.pop(route, None)  # taken back; promoted once more, it is loaded anew
+        else:
             self._exchange(route, promoted)
         return self._running[route]
 
@@ -118,7 +120,7 @@ class LvmEngine:
         """Has a promoted model loaded, and puts it in place once it is; the present one answers meanwhile."""
         folder, coming = self._coming.get(route, (None, None))
         if coming is None or folder != promoted:
-            # One that failed stays here, so that it is not tried again with every batch.
+            # One that failed stays here until the link changes, so that not every batch tries it again.
             self._coming[route] = promoted, self._loader.submit(self._load, promoted)
         elif coming.done() and coming.exception() is None:
             self._running[route] = coming.result()

@@ -110,6 +110,33 @@ def test_a_promoted_model_that_is_broken_leaves_the_running_one_in_place(engine,
     predict_until(engine, item, lambda model: model.startswith(repaired.name))
 
 
+@pytest.mark.parametrize("between", ["the running model", "another broken model"])
+def test_a_failed_promotion_is_tried_again_after_a_repair_and_a_change_of_the_link(
+    engine, models, contexts, between
+):
+    item = Contexts("amn", contexts[:1])
+    before = engine.predict([item])[0]
+    running = production(models, "amn")
+    folder = save_toy(models, "amn", "mended", seed=9)
+    weights = (folder / "model.safetensors").read_bytes()
+    other = save_toy(models, "amn", "other", seed=8)
+    for broken in (folder, other):
+        (broken / "model.safetensors").write_bytes(b"nothing")
+
+    promote(folder, "amn")
+    engine.predict([item])
+    _, failing = engine._coming["amn"]
+    assert failing.exception(10) is not None
+    assert engine.predict([item])[0].model_id == before.model_id
+    assert engine._coming["amn"][1] is failing, "it is not tried with every batch"
+
+    (folder / "model.safetensors").write_bytes(weights)
+    promote(running if between == "the running model" else other, "amn")
+    assert engine.predict([item])[0].model_id == before.model_id
+    promote(folder, "amn")
+    predict_until(engine, item, lambda model: model.startswith(folder.name))
+
+
 def test_a_link_that_has_gone_does_not_stop_a_running_model(engine, models, contexts):
     before = engine.predict([Contexts("amn", contexts)])[0]
     (models / "amn_v0").unlink()
