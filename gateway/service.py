@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 
 import grpc
@@ -59,7 +59,7 @@ class GatewayService(GatewayServiceServicer):
 
     async def _generate(
         self, item: GenerateRequest, deadline: Deadline | None
-    ) -> AsyncIterator[GenerateResponse]:
+    ) -> AsyncGenerator[GenerateResponse, None]:
         request = CompleteRequest()
         request.CopyFrom(item.request)
         request.request_id = item.request_id or _new_id()

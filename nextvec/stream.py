@@ -4,6 +4,7 @@ A request message has `request_id`; a response message has `request_id` and `err
 """
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, TypeVar
@@ -25,14 +26,14 @@ _END = object()
 
 async def serve_items(
     requests: AsyncIterator[Any],
-    handle: Callable[[Any], Awaitable[Resp] | AsyncIterator[Resp]],
+    handle: Callable[[Any], Awaitable[Resp] | AsyncGenerator[Resp, None]],
     response_type: Callable[..., Resp],
     *,
     limit: int = 32,
 ) -> AsyncIterator[Resp]:
     """Serves a stream: yields what `handle` gives for each request, as it comes, in any order.
 
-    `handle` returns one response or iterates over several; their request_id is filled in here. At most
+    `handle` returns one response or generates several; their request_id is filled in here. At most
     `limit` items are in flight, reading pauses beyond. An item that fails ends with
     `response_type(request_id=..., error=...)` and disturbs no other. When the client goes away or the
     generator is closed, the items in flight are cancelled.
@@ -56,8 +57,9 @@ async def serve_items(
             if inspect.isawaitable(answer):
                 await deliver(await answer, request_id)
             else:
-                async for response in answer:
-                    await deliver(response, request_id)
+                async with contextlib.aclosing(answer):
+                    async for response in answer:
+                        await deliver(response, request_id)
         except asyncio.CancelledError as error:
             if dropping:
                 raise

@@ -1,7 +1,7 @@
 """DecoderService: requests in, hypotheses and texts out, by way of the ladder."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from itertools import pairwise
 
@@ -43,7 +43,7 @@ class DecoderService(DecoderServiceServicer):
 
     async def _decode(
         self, request: DecodeRequest, deadline: Deadline | None
-    ) -> AsyncIterator[DecodeResponse]:
+    ) -> AsyncGenerator[DecodeResponse, None]:
         order = self._read(request)
         formed: asyncio.Queue[Hypothesis | None] = asyncio.Queue()
 

@@ -177,6 +177,27 @@ async def test_a_handler_may_answer_several_times():
     assert responses[-1].result.model_id == "m"
 
 
+async def test_a_handler_that_generates_has_ended_when_the_stream_is_closed():
+    ended = []
+
+    async def endless(request):
+        try:
+            while True:
+                yield EncodeResponse()
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append(request.request_id)
+
+    async def incoming():
+        yield EncodeRequest(request_id="r")
+        await asyncio.Event().wait()
+
+    responses = serve_items(incoming(), endless, EncodeResponse, limit=1)
+    await anext(responses)
+    await responses.aclose()
+    assert ended == ["r"]
+
+
 async def test_a_stream_that_breaks_ends_with_its_error_and_cancels_the_items():
     async def incoming():
         yield EncodeRequest(request_id="r")
