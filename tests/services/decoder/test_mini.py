@@ -66,6 +66,11 @@ def test_texts_stay_within_the_familys_limit(walks, mini):
     assert all(len(h.ids) <= mini.token_limit for walk in walks for h in walk.hypotheses)
 
 
-def test_corrections_bring_the_texts_nearer(walks):
-    means = [sum(walk.at(step).cosine for walk in walks) / len(walks) for step in (0, 1)]
-    assert means[1] > means[0]
+def test_corrections_bring_the_best_texts_nearer(walks):
+    """The best so far is what the ladder offers; a single correction may well lead away."""
+
+    def best(step):
+        return sum(max(h.cosine for h in walk.hypotheses if h.step <= step) for walk in walks) / len(walks)
+
+    assert best(1) > best(0) + 0.005
+    assert best(5) > best(1)
