@@ -17,7 +17,7 @@ from nextvec.cli.output import AsJson, err, print_json
 from nextvec.cli.system import ProcessSpec, System
 from nextvec.errors import InvalidInput
 from nextvec.routes import STAGES
-from nextvec.settings import ServerSettings, variable
+from nextvec.settings import variable
 
 _MARGIN_SECONDS = 5
 
@@ -79,15 +79,17 @@ async def _run(
     layout: Layout, specs: list[ProcessSpec], log_dir: Path | None, timeout: float, as_json: bool
 ) -> bool:
     """Runs the system to its end; whether every process lived until then."""
+    from gateway.settings import GatewaySettings
+
     stop = asyncio.Event()
-    settings = ServerSettings.from_mapping(os.environ)
+    settings = GatewaySettings.from_mapping(os.environ)
     system = System(
         specs,
         layout.host,
         log_folder=log_dir,
         tell=_prefixer([spec.name for spec in specs]),
         tls=settings,
-        # Each process ends its requests in its own time before it is killed.
+        # Each process ends its requests in its own time before it is killed; the gateway's is the longest.
         grace_seconds=settings.drain_seconds + _MARGIN_SECONDS,
     )
 
