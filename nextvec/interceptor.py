@@ -12,18 +12,21 @@ from nextvec.errors import InvalidInput, NextvecError, NotFound, status_of, trai
 from nextvec.logs import get_log
 from nextvec.metrics import Metrics
 from nextvec.request import Malformed, Request, as_error, begin
+from nextvec.tracing import NO_TRACING, Tracing
 
 log = get_log(__name__)
 
 _PACKAGE = "/nextvec.v1."
+_TRACED = ("request_id", "items", "error")
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
     """Handlers raise NextvecErrors or anything else; this is where they turn into statuses."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tracing: Tracing = NO_TRACING) -> None:
         self._metrics = metrics
+        self._tracing = tracing
 
     async def intercept_service(
         self,
@@ -104,10 +107,12 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             fields["item_errors"] = dict(request.item_errors)
         if failure:
             fields["error"] = type(failure).__name__
-            # Messages about the input may quote it, and the log holds none of the user's text.
-            if not isinstance(failure, InvalidInput | NotFound):
-                fields["message"] = failure.message
-        log.info("request", **fields, **request.notes)
+            # Messages about the input may quote it, and the log holds the user's text only where asked to.
+            about_input = isinstance(failure, InvalidInput | NotFound)
+            fields["input_error" if about_input else "message"] = failure.message
+        fields |= request.notes
+        log.info("request", **fields)
+        self._tracing.describe({k: v for k, v in fields.items() if k in _TRACED or k in request.notes})
 
 
 def _guarded(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

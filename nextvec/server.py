@@ -55,7 +55,7 @@ class Server:
         names = [service.name for service in services]
         self.health = Health(names, serving=serving)
         self._server = grpc.aio.server(
-            interceptors=[*tracing.server, RequestInterceptor(metrics), *interceptors],
+            interceptors=[*tracing.server, RequestInterceptor(metrics, tracing), *interceptors],
             options=_options(settings),
         )
         for service in services:
