@@ -70,7 +70,7 @@ async def serve_gateway(
 async def main() -> None:
     """Reads the environment and serves."""
     settings = GatewaySettings.from_mapping(os.environ)
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, texts=settings.log_text)
     try:
         family = Family.open(settings.family, settings.artifacts / "families")
         cutter = Cutter(family.count_tokens, family.token_limit)

@@ -66,6 +66,7 @@ class ServerSettings(TlsSettings):
     log_format: Literal["auto", "json", "human"] = Field(
         "auto", description="auto is human on a terminal and JSON elsewhere"
     )
+    log_text: bool = Field(False, description="whether logs hold the texts of requests and answers")
     otlp_endpoint: str | None = Field(None, description="OpenTelemetry collector; unset for no traces")
 
 

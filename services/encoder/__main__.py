@@ -80,7 +80,7 @@ async def serve_encoder(
 async def main() -> None:
     """Reads the environment, loads the weights and serves."""
     settings = EncoderSettings.from_mapping(os.environ, port=STAGE.port)
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, texts=settings.log_text)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")

@@ -70,7 +70,7 @@ async def serve_lvm(
 async def main() -> None:
     """Reads the environment and serves."""
     settings = LvmSettings.from_mapping(os.environ, port=STAGE.port)
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, texts=settings.log_text)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     try:

@@ -60,7 +60,7 @@ async def serve_snap(
 async def main() -> None:
     """Reads the environment, opens the bank and serves."""
     settings = SnapSettings.from_mapping(os.environ, port=STAGE.port)
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, texts=settings.log_text)
     try:
         family = Family.open(settings.family, settings.artifacts / "families")
         space = family.space
