@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CollectorRegistry
 
+from gateway.authentication import KeyInterceptor
 from gateway.board import RouteBoard
 from gateway.completions import Admission, Completions
 from gateway.cutting import Cutter
+from gateway.keys import Keyring
 from gateway.limits import Limits
+from gateway.metering import KeyMetrics, Meter
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
 from gateway.service import GatewayService
@@ -18,13 +21,17 @@ from gateway.settings import GatewaySettings
 from gateway.stages import Stages
 from nextvec.errors import StartupError
 from nextvec.family import Family, FamilyError
-from nextvec.logs import configure_logs
+from nextvec.logs import configure_logs, get_log
 from nextvec.metrics import Metrics
+from nextvec.ports import is_loopback
 from nextvec.routes import GATEWAY_SERVICE, ROUTES
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import variable
 from nextvec.tracing import start_tracing
 from nextvec.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
+
+
+log = get_log(__name__)
 
 
 async def serve_gateway(
@@ -44,12 +51,14 @@ async def serve_gateway(
     metrics = Metrics(registry or CollectorRegistry())
     own_metrics = GatewayMetrics(metrics.registry)
     bound = dict(ports)
+    keyring = _keyring(settings)
     tracing = start_tracing("gateway", settings.otlp_endpoint)
     stages = Stages(settings, own_metrics, tracing)
     completions = Completions(
         Pipeline(stages, cutter, space),
         Limits(settings.max_chunks, bound),
         Admission(settings.max_in_flight),
+        Meter(keyring, KeyMetrics(metrics.registry)),
         own_metrics,
         budget_seconds=settings.budget_seconds,
     )
@@ -58,13 +67,28 @@ async def serve_gateway(
     for route in ROUTES:
         servicer = GatewayService(route, completions, board)
         service = Service(GATEWAY_SERVICE, add_GatewayServiceServicer_to_server, servicer)
-        servers[route.name] = Server(settings, ports[route.name], [service], metrics, tracing=tracing)
+        guards = [KeyInterceptor(keyring, route.name)] if keyring else []
+        servers[route.name] = Server(
+            settings, ports[route.name], [service], metrics, interceptors=guards, tracing=tracing
+        )
 
     def listening() -> None:
         bound.update((name, server.port) for name, server in servers.items())
         ready(bound)
 
     await serve([*servers.values()], settings, metrics, stop=stop, ready=listening, close=[stages.close])
+
+
+def _keyring(settings: GatewaySettings) -> Keyring | None:
+    if settings.api_keys_file is None:
+        return None
+    if settings.tls_certificate is None and not is_loopback(settings.host):
+        log.warning(
+            "api keys in plain text",
+            host=settings.host,
+            remedy=f"set {variable('tls_certificate')} and {variable('tls_key')}, or end TLS in front",
+        )
+    return Keyring(settings.api_keys_file)
 
 
 async def main() -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import grpc
 
 from gateway.limits import Limits, Work
+from gateway.metering import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import Pipeline
 from gateway.run import Emit, Run
 from nextvec.deadline import Deadline
 from nextvec.errors import QueueFull, status_of
-from nextvec.request import as_error
+from nextvec.request import as_error, caller
 from nextvec.routes import Route
 from nextvec.v1.gateway_pb2 import CompleteRequest, CompleteResponse, ContextSource
 
@@ -59,6 +60,7 @@ class Completions:
         pipeline: Pipeline,
         limits: Limits,
         admission: Admission,
+        meter: Meter,
         metrics: GatewayMetrics,
         *,
         budget_seconds: float,
@@ -67,6 +69,7 @@ class Completions:
         self._pipeline = pipeline
         self._limits = limits
         self._admission = admission
+        self._meter = meter
         self._metrics = metrics
         self._budget = budget_seconds
 
@@ -86,11 +89,16 @@ class Completions:
         it is known: never its text. Raises the NextvecError that the client gets.
         """
         notes["route"] = route.name
+        if key := caller.get():
+            notes["key"] = key
         started = time.monotonic()
         code = grpc.StatusCode.OK
         try:
+            # First, so that wrong requests count as well.
+            self._meter.take_request()
             work = self._limits.check(request, route, stream_hypotheses=stream_hypotheses)
             with self._admission.admit():
+                self._meter.take_chunks(work.chunks)
                 run = await self._pipeline.complete(work, self._within_budget(work, deadline), emit)
         except asyncio.CancelledError:
             late = deadline is not None and deadline.expired

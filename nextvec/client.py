@@ -5,7 +5,8 @@
     with Client("localhost:9001") as client:
         print(client.complete("The kettle began to sing. She took it off the stove.").text)
 
-Failures raise the classes of `nextvec.errors`. `AsyncClient` is the same for event loops.
+Failures raise the classes of `nextvec.errors`. `AsyncClient` is the same for event loops. A gateway that
+asks for API keys takes one as `Client(address, key=...)`.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -14,10 +15,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from pydantic import SecretStr
 
+from nextvec import apikey
 from nextvec.channel import open_blocking_channel, open_channel
 from nextvec.errors import NextvecError, StageUnavailable, from_rpc
-from nextvec.settings import TlsSettings
+from nextvec.logs import get_log
+from nextvec.ports import is_loopback
+from nextvec.settings import TlsSettings, variable
 from nextvec.stream import raise_for_item
 from nextvec.v1.gateway_pb2 import (
     Chunk,
@@ -29,6 +34,8 @@ from nextvec.v1.gateway_pb2 import (
     RouteInfo,
 )
 from nextvec.v1.gateway_pb2_grpc import GatewayServiceStub
+
+log = get_log(__name__)
 
 DEFAULT_ADDRESS = "localhost:9001"
 
@@ -85,10 +92,15 @@ class Client:
         address: str = DEFAULT_ADDRESS,
         *,
         tls: TlsSettings | None = None,
+        key: SecretStr | str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """`timeout` in seconds bounds every call; without, the gateway's own budget does."""
+        """`timeout` in seconds bounds every call; without, the gateway's own budget does.
+
+        `key` is an API key, sent with every call; raises Unauthenticated where it is none.
+        """
         self._address = address
+        self._metadata = _shown(key, address, tls)
         self._channel = open_blocking_channel(address, tls)
         self._stub: Any = GatewayServiceStub(self._channel)
         self._timeout = timeout
@@ -96,7 +108,7 @@ class Client:
     def complete(self, text: str | Sequence[str], **options: Any) -> Completion:
         """Continues a text; `options` are those of `completion_request`, such as chunks=3."""
         try:
-            return Completion(self._stub.Complete(completion_request(text, **options), timeout=self._timeout))
+            return Completion(self._stub.Complete(completion_request(text, **options), timeout=self._timeout, metadata=self._metadata))
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
 
@@ -104,7 +116,7 @@ class Client:
         self, text: str | Sequence[str], *, hypotheses: bool = True, **options: Any
     ) -> Iterator[GenerateResponse]:
         """Continues a text and yields what happens on the way: stages, hypotheses, chunks, the whole."""
-        call = self._stub.Generate(iter([_item(text, hypotheses, options)]), timeout=self._timeout)
+        call = self._stub.Generate(iter([_item(text, hypotheses, options)]), timeout=self._timeout, metadata=self._metadata)
         try:
             for event in call:
                 yield raise_for_item(event)
@@ -117,7 +129,7 @@ class Client:
         """Every port of the gateway, its model and what that was trained on."""
         try:
             answer: Sequence[RouteInfo] = self._stub.ListRoutes(
-                ListRoutesRequest(), timeout=self._timeout
+                ListRoutesRequest(), timeout=self._timeout, metadata=self._metadata
             ).routes
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
@@ -144,10 +156,15 @@ class AsyncClient:
         address: str = DEFAULT_ADDRESS,
         *,
         tls: TlsSettings | None = None,
+        key: SecretStr | str | None = None,
         timeout: float | None = None,
     ) -> None:
-        """`timeout` in seconds bounds every call; without, the gateway's own budget does."""
+        """`timeout` in seconds bounds every call; without, the gateway's own budget does.
+
+        `key` is an API key, sent with every call; raises Unauthenticated where it is none.
+        """
         self._address = address
+        self._metadata = _shown(key, address, tls)
         self._channel = open_channel(address, tls)
         self._stub: Any = GatewayServiceStub(self._channel)
         self._timeout = timeout
@@ -156,7 +173,7 @@ class AsyncClient:
         """Continues a text; `options` are those of `completion_request`, such as chunks=3."""
         try:
             return Completion(
-                await self._stub.Complete(completion_request(text, **options), timeout=self._timeout)
+                await self._stub.Complete(completion_request(text, **options), timeout=self._timeout, metadata=self._metadata)
             )
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
@@ -165,7 +182,7 @@ class AsyncClient:
         self, text: str | Sequence[str], *, hypotheses: bool = True, **options: Any
     ) -> AsyncIterator[GenerateResponse]:
         """Continues a text and yields what happens on the way: stages, hypotheses, chunks, the whole."""
-        call = self._stub.Generate(iter([_item(text, hypotheses, options)]), timeout=self._timeout)
+        call = self._stub.Generate(iter([_item(text, hypotheses, options)]), timeout=self._timeout, metadata=self._metadata)
         try:
             async for event in call:
                 yield raise_for_item(event)
@@ -177,7 +194,7 @@ class AsyncClient:
     async def routes(self) -> Sequence[RouteInfo]:
         """Every port of the gateway, its model and what that was trained on."""
         try:
-            answer = await self._stub.ListRoutes(ListRoutesRequest(), timeout=self._timeout)
+            answer = await self._stub.ListRoutes(ListRoutesRequest(), timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
         routes: Sequence[RouteInfo] = answer.routes
@@ -200,6 +217,16 @@ def _item(text: str | Sequence[str], hypotheses: bool, options: dict[str, Any]) 
     return GenerateRequest(
         request_id="1", request=completion_request(text, **options), stream_hypotheses=hypotheses
     )
+
+
+def _shown(
+    key: SecretStr | str | None, address: str, tls: TlsSettings | None
+) -> tuple[tuple[str, str], ...]:
+    """The metadata for a key. One that leaves the machine in plain text is sent, and the log says so."""
+    host = address.rpartition("/")[2].rpartition(":")[0]
+    if key is not None and not (tls and tls.tls_ca) and not is_loopback(host):
+        log.warning("api key in plain text", address=address, remedy=f"set {variable('tls_ca')}")
+    return apikey.credentials(key)
 
 
 def _explained(error: grpc.RpcError, address: str) -> NextvecError:

@@ -10,10 +10,12 @@ NextvecError
 ├── NotFound                NOT_FOUND            a name that is not known; lists the known ones
 │   └── UnknownRoute
 ├── QueueFull               RESOURCE_EXHAUSTED   a queue refuses; says when to try again
+│   └── RateLimited                              an API key has had its share for now
 ├── StageUnavailable        UNAVAILABLE          a stage is down or draining
 ├── DeadlineExceeded        DEADLINE_EXCEEDED    the time is over
 ├── Cancelled               CANCELLED            the caller has gone
 ├── Unauthenticated         UNAUTHENTICATED      the caller did not identify itself
+├── PermissionDenied        PERMISSION_DENIED    the caller is known and may not do this
 └── InternalError           INTERNAL             a bug; the traceback is in the log under its id
 
 Handlers raise these. Servers turn them into statuses or ItemErrors, clients turn those back into them.
@@ -81,6 +83,10 @@ class QueueFull(NextvecError):
         self.retry_delay_ms = retry_delay_ms
 
 
+class RateLimited(QueueFull):
+    """An API key has had its share for now; `retry_delay_ms` milliseconds later it has more."""
+
+
 class StageUnavailable(NextvecError):
     """A stage is down or draining."""
 
@@ -95,6 +101,10 @@ class Cancelled(NextvecError):
 
 class Unauthenticated(NextvecError):
     """The caller did not identify itself as it must."""
+
+
+class PermissionDenied(NextvecError):
+    """The caller is known, and may not do this; the message says what it may."""
 
 
 class InternalError(NextvecError):
@@ -120,6 +130,7 @@ STATUS: dict[type[NextvecError], grpc.StatusCode] = {
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     Cancelled: grpc.StatusCode.CANCELLED,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     InternalError: grpc.StatusCode.INTERNAL,
 }
 """The table. A subclass has the status of its nearest ancestor here."""

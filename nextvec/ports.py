@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import random
 import socket
 from collections.abc import Iterable
@@ -28,6 +29,14 @@ def require_free(host: str, port: int) -> None:
                 f"port {port} on {host} is in use: stop the process that listens there or choose another port"
             ) from None
         raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to `host`, a name or an address, stays on this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def free_block(count: int, host: str = "127.0.0.1", *, avoid: Iterable[int] = ()) -> int:

@@ -26,10 +26,15 @@ class Request:
 
 _current: ContextVar[Request | None] = ContextVar("nextvec_request", default=None)
 
+caller: ContextVar[str] = ContextVar("nextvec_caller", default="")
+"""Id of the API key that the RPC came with; empty where none is asked for."""
+
 
 def begin(method: str) -> Request:
     """Starts the record of an RPC and makes it the current one of this task and its children."""
     request = Request(method)
+    if key := caller.get():
+        request.notes["key"] = key
     _current.set(request)
     return request
 

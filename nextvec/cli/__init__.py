@@ -2,7 +2,7 @@
 
 import typer
 
-from nextvec.cli import bank, bench, corpus, models, sequences, train
+from nextvec.cli import bank, bench, corpus, keys, models, sequences, train
 from nextvec.cli.complete import complete
 from nextvec.cli.demo import demo
 from nextvec.cli.doctor import doctor
@@ -40,3 +40,4 @@ app.add_typer(models.app, name="models", rich_help_panel="Data")
 app.command("eval", rich_help_panel="Data")(evaluate)
 
 app.add_typer(bench.app, name="bench", rich_help_panel=_SYSTEM)
+app.add_typer(keys.app, name="keys", rich_help_panel=_SYSTEM)

@@ -13,7 +13,7 @@ from nextvec.cli.output import AsJson, as_dict, err, out, print_json
 from nextvec.client import Client
 from nextvec.errors import InternalError, InvalidInput
 from nextvec.routes import ROUTES, route_named
-from nextvec.settings import TlsSettings
+from nextvec.settings import ClientSettings
 from nextvec.v1.gateway_pb2 import Chunk, CompleteResponse, ContextSource, GenerateResponse
 
 _NAMES = ", ".join(route.name for route in ROUTES)
@@ -57,7 +57,8 @@ def complete(
         "bypass_cache": bypass_cache,
     }
     where = address or f"localhost:{port or route_named(route or ROUTES[0].name).port}"
-    with Client(where, tls=TlsSettings.from_mapping(os.environ), timeout=timeout) as client:
+    settings = ClientSettings.from_mapping(os.environ)
+    with Client(where, tls=settings, key=settings.api_key, timeout=timeout) as client:
         if stream:
             response = _stream(client, paragraph, options, as_json)
         else:

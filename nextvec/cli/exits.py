@@ -10,6 +10,7 @@
 7    a queue is full
 8    the time is over
 9    the caller did not identify itself
+10   the caller is known and may not do this
 130  interrupted
 """
 
@@ -28,6 +29,7 @@ from nextvec.errors import (
     InvalidInput,
     NextvecError,
     NotFound,
+    PermissionDenied,
     QueueFull,
     StageUnavailable,
     StartupError,
@@ -47,6 +49,7 @@ EXIT_CODES: dict[type[NextvecError], int] = {
     QueueFull: 7,
     DeadlineExceeded: 8,
     Unauthenticated: 9,
+    PermissionDenied: 10,
     Cancelled: 130,
 }
 """A subclass has the code of its nearest ancestor here."""

@@ -13,7 +13,7 @@ from nextvec.cli.output import AsJson, as_dict, err, out, print_json
 from nextvec.client import DEFAULT_ADDRESS, Client
 from nextvec.errors import NextvecError, StageUnavailable
 from nextvec.routes import ROUTES
-from nextvec.settings import TlsSettings
+from nextvec.settings import ClientSettings
 
 Record = dict[str, Any]
 
@@ -45,9 +45,10 @@ def routes(
 
 
 def _from_gateway(address: str | None, artifacts: Path) -> list[Record]:
+    settings = ClientSettings.from_mapping(os.environ)
     try:
         with Client(
-            address or DEFAULT_ADDRESS, tls=TlsSettings.from_mapping(os.environ), timeout=5
+            address or DEFAULT_ADDRESS, tls=settings, key=settings.api_key, timeout=5
         ) as client:
             return [_record(as_dict(route)) for route in client.routes()]
     except StageUnavailable:
