@@ -42,3 +42,6 @@ class GatewaySettings(ServerSettings):
     decode_seconds: float = Field(2, gt=0, description="the decoder's share for one chunk, at most")
     max_chunks: int = Field(16, ge=1, description="chunks that one request may generate")
     max_in_flight: int = Field(256, ge=1, description="requests worked on at once; more are refused")
+    api_keys_file: Path | None = Field(
+        None, description="JSON file of API keys, made with `nextvec keys`; unset lets everybody in"
+    )

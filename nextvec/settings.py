@@ -52,6 +52,12 @@ class TlsSettings(Settings):
 
 class ServerSettings(TlsSettings):
     """What every server process needs."""
+class ClientSettings(TlsSettings):
+    """What a client of a gateway needs."""
+
+    api_key: SecretStr | None = Field(None, description="API key; unset where the gateway asks for none")
+
+
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     metrics_port: int | None = Field(
