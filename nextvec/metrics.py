@@ -1,8 +1,11 @@
 """Prometheus metrics of a server process. Times are in seconds; the registry is injected, never global."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _UNITS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -19,6 +22,38 @@ class QueueMetrics:
     batch_units: Histogram
 
 
+@dataclass(frozen=True)
+class Model:
+    """What a process computes with; `route` is empty where it serves all of them."""
+
+    id: str
+    space: str
+    route: str = ""
+
+
+class Models(Collector):
+    """`nextvec_model_info`: 1 for every model in use, read when somebody asks."""
+
+    labels = ("stage", "route", "model", "space")
+
+    def __init__(
+        self, registry: CollectorRegistry, stage: str, in_use: Callable[[], Iterable[Model]]
+    ) -> None:
+        self._stage = stage
+        self._in_use = in_use
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        return [InfoMetricFamily("nextvec_model", "Models, banks and families in use")]
+
+    def collect(self) -> Iterable[Metric]:
+        (family,) = self.describe()
+        for model in self._in_use():
+            values = (self._stage, model.route, model.id, model.space)
+            family.add_metric([], dict(zip(self.labels, values, strict=True)))
+        return [family]
+
+
 class Metrics:
     """All metrics of one process; make one per registry.
 
@@ -28,6 +63,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "nextvec_requests_total", "RPCs that ended", ("method", "code"), registry=registry
         )
@@ -57,6 +93,10 @@ class Metrics:
         self._batch_units = Histogram(
             "nextvec_batch_units", "Units of work per batch", queue, registry=registry, buckets=_UNITS
         )
+
+    def models(self, stage: str, in_use: Callable[[], Iterable[Model]]) -> None:
+        """Exports which models `in_use` gives, whenever somebody asks."""
+        Models(self.registry, stage, in_use)
 
     def queue(self, name: str) -> QueueMetrics:
         """The metrics of the batch queue called `name`."""

@@ -13,7 +13,7 @@ from nextvec.batching import BatchQueue
 from nextvec.errors import StartupError
 from nextvec.family import Family, FamilyError
 from nextvec.logs import configure_logs
-from nextvec.metrics import Metrics
+from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings
@@ -55,6 +55,9 @@ async def serve_lvm(
         key=lambda contexts: contexts.route,
         name=STAGE.name,
         metrics=metrics.queue(STAGE.name),
+    )
+    metrics.models(
+        STAGE.name, lambda: [Model(card.id, card.space, route) for route, card in engine.running]
     )
     service = Service(STAGE.service, add_LvmServiceServicer_to_server, LvmService(engine, queue, space))
     tracing = start_tracing(STAGE.name, settings.otlp_endpoint)

@@ -94,6 +94,11 @@ class LvmEngine:
             found.append((route, card, running is not None and running.folder == folder))
         return found
 
+    @property
+    def running(self) -> list[tuple[str, ModelCard]]:
+        """Route and card of every model in memory."""
+        return [(route, running.card) for route, running in self._running.copy().items()]
+
     def close(self) -> None:
         """Ends the thread that loads promoted models."""
         self._loader.shutdown(cancel_futures=True)

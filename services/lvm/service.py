@@ -8,6 +8,7 @@ import grpc
 from nextvec.batching import BatchQueue
 from nextvec.deadline import Deadline
 from nextvec.errors import InvalidInput
+from nextvec.request import current
 from nextvec.routes import ROUTES, route_named
 from nextvec.stream import serve_items
 from nextvec.v1.lvm_pb2 import (
@@ -54,6 +55,7 @@ class LvmService(LvmServiceServicer):
     async def _predict(self, request: PredictRequest, deadline: Deadline | None) -> PredictResponse:
         contexts = self._read(request)
         done = await self._queue.submit(contexts, size=len(contexts.vectors), deadline=deadline)
+        current().notes.update(route=contexts.route, model=done.value.model_id)
         return PredictResponse(
             result=PredictResult(
                 prediction=to_block(done.value.vectors, self._space),

@@ -13,7 +13,7 @@ from nextvec.batching import BatchQueue
 from nextvec.errors import StartupError
 from nextvec.family import Family, FamilyError
 from nextvec.logs import configure_logs, get_log
-from nextvec.metrics import Metrics
+from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings
@@ -21,6 +21,7 @@ from nextvec.tracing import start_tracing
 from nextvec.v1.snap_pb2_grpc import add_SnapServiceServicer_to_server
 from services.snap.bank import Bank
 from services.snap.engine import SnapEngine
+from services.snap.metrics import SnapMetrics
 from services.snap.service import Answer, Item, SnapService
 
 STAGE = stage_named("snap")
@@ -51,7 +52,9 @@ async def serve_snap(
         name=STAGE.name,
         metrics=metrics.queue(STAGE.name),
     )
-    service = Service(STAGE.service, add_SnapServiceServicer_to_server, SnapService(queue, bank.record))
+    metrics.models(STAGE.name, lambda: [Model(bank.record.id, bank.record.space)])
+    servicer = SnapService(queue, bank.record, SnapMetrics(metrics.registry))
+    service = Service(STAGE.service, add_SnapServiceServicer_to_server, servicer)
     tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
     server = Server(settings, settings.port, [service], metrics, tracing=tracing)
     await serve([server], settings, metrics, stop=stop, ready=lambda: ready(server.port), close=[queue.close])

@@ -10,6 +10,7 @@ import grpc
 from nextvec.batching import BatchQueue, Timed
 from nextvec.deadline import Deadline
 from nextvec.errors import InvalidInput
+from nextvec.request import current
 from nextvec.stream import serve_items
 from nextvec.v1 import snap_pb2
 from nextvec.v1.snap_pb2 import ProjectRequest, ProjectResponse, SearchRequest, SearchResponse
@@ -18,6 +19,7 @@ from nextvec.v1.vectors_pb2 import Timing, VectorBlock
 from nextvec.vectors import Array, from_block, require_space, to_block
 from services.snap.bank import BankRecord
 from services.snap.engine import Found, Neighbour, Projected, ProjectItem, SearchItem
+from services.snap.metrics import SnapMetrics
 from services.snap.projection import DEFAULT_POLICY, NEIGHBOURS, policy_named
 
 MAX_NEIGHBOURS = 256
@@ -34,10 +36,11 @@ Kind = TypeVar("Kind")
 class SnapService(SnapServiceServicer):
     """Serves an engine's bank."""
 
-    def __init__(self, queue: BatchQueue[Item, Answer], bank: BankRecord) -> None:
+    def __init__(self, queue: BatchQueue[Item, Answer], bank: BankRecord, metrics: SnapMetrics) -> None:
         """`queue` runs the engine's `run`."""
         self._queue = queue
         self._bank = bank
+        self._metrics = metrics
 
     async def Project(
         self, request_iterator: AsyncIterator[ProjectRequest], context: grpc.aio.ServicerContext
@@ -70,6 +73,14 @@ class SnapService(SnapServiceServicer):
         )
         done, value = await self._submit(item, deadline, Projected)
         projection = value.projection
+        self._metrics.projected(
+            policy,
+            clamped=projection.clamp_fired,
+            vector=value.cos_vector,
+            query=projection.cos_query,
+            context=projection.cos_context,
+        )
+        current().notes.update(model=self._bank.id, policy=policy, clamp_fired=projection.clamp_fired)
         return ProjectResponse(
             result=snap_pb2.ProjectResult(
                 vector=to_block(projection.vector, self._bank.space),
