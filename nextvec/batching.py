@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from nextvec.arrivals import Arrivals
 from nextvec.deadline import Deadline
 from nextvec.errors import DeadlineExceeded, NextvecError, QueueFull, StageUnavailable
 from nextvec.metrics import QueueMetrics
@@ -46,9 +47,11 @@ class BatchQueue(Generic[Item, Result]):
     fails that item alone. Where `run` raises, each item of the batch is run by itself, so that only the
     faulty one fails. Items whose `key` differs are never in one batch.
 
-    A batch holds items of at most `max_batch` units of work (an item larger than that runs alone) and starts
-    when that much has arrived or the oldest has waited `max_wait_ms` milliseconds. At most `queue_limit`
-    units wait; `submit` refuses more with QueueFull.
+    A batch holds items of at most `max_batch` units of work (an item larger than that runs alone). Under
+    load it fills by itself, with what arrives while the one before it computes. Beyond that it waits only
+    while more keeps coming, and never longer than `max_wait_ms` milliseconds after its oldest item came: one
+    that is alone does not wait. At most `queue_limit` units wait, and none whose deadline would pass
+    meanwhile; `submit` refuses others with QueueFull.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class BatchQueue(Generic[Item, Result]):
         self._metrics = metrics
         self._groups: OrderedDict[Hashable, deque[_Entry[Item, Result]]] = OrderedDict()
         self._waiting = 0
-        self._seconds_per_unit = 0.0
+        self._unanswered = 0
+        self._arrivals = Arrivals(self._max_wait)
+        self._seconds_per_batch = 0.0
         self._changed = asyncio.Event()
         self._closing = False
         self._worker: asyncio.Task[None] | None = None
@@ -88,13 +93,15 @@ class BatchQueue(Generic[Item, Result]):
         Raises QueueFull, DeadlineExceeded, StageUnavailable when closing, or what `run` raised for the item.
         A caller that is cancelled while its item waits takes the item out of the queue.
         """
-        self._admit(size)
         if deadline:
             deadline.require(f"the {self._name} queue was reached")
+        self._admit(size, deadline)
         entry: _Entry[Item, Result] = _Entry(item, size, deadline, asyncio.get_running_loop().create_future())
         key = self._key(item)
         self._groups.setdefault(key, deque()).append(entry)
         self._count(size)
+        self._arrivals.note(entry.arrived, alone=not self._unanswered)
+        self._unanswered += 1
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name=f"{self._name} worker")
         self._changed.set()
@@ -106,6 +113,7 @@ class BatchQueue(Generic[Item, Result]):
                 raise
             raise DeadlineExceeded(f"the deadline passed in the {self._name} queue") from None
         finally:
+            self._unanswered -= 1
             self._withdraw(key, entry)
 
     async def close(self) -> None:
@@ -116,19 +124,28 @@ class BatchQueue(Generic[Item, Result]):
             await self._worker
         self._thread.shutdown(wait=False)
 
-    def _admit(self, size: int) -> None:
+    def _admit(self, size: int, deadline: Deadline | None) -> None:
         if self._closing:
             raise StageUnavailable(f"the {self._name} queue is closing; try another replica")
         # An empty queue takes any item: one larger than the limit could never get in otherwise.
-        if self._waiting and self._waiting + size > self._queue_limit:
-            if self._metrics:
-                self._metrics.refused.inc()
-            delay = max(1, math.ceil(1000 * (self._max_wait + self._waiting * self._seconds_per_unit)))
-            raise QueueFull(
-                f"the {self._name} queue is full: {self._waiting} of {self._queue_limit} units wait; "
-                f"try again in {delay} ms",
-                retry_delay_ms=delay,
+        if not self._waiting:
+            return
+        wait = self._seconds_per_batch * self._waiting / self._max_batch
+        if self._waiting + size > self._queue_limit:
+            reason = f"is full: {self._waiting} of {self._queue_limit} units wait"
+        elif deadline and wait > deadline.remaining:
+            reason = (
+                f"is too long: {self._waiting} units wait, for about {1000 * wait:.0f} ms, and the deadline "
+                f"is in {1000 * deadline.remaining:.0f} ms"
             )
+        else:
+            return
+        if self._metrics:
+            self._metrics.refused.inc()
+        delay = max(1, math.ceil(1000 * (self._seconds_per_batch + wait)))
+        raise QueueFull(
+            f"the {self._name} queue {reason}; try again in {delay} ms", retry_delay_ms=delay
+        )
 
     def _count(self, change: int) -> None:
         self._waiting += change
@@ -170,8 +187,11 @@ class BatchQueue(Generic[Item, Result]):
                     await self._changed.wait()
 
     def _due(self, group: deque[_Entry[Item, Result]]) -> float:
-        full = sum(entry.size for entry in group) >= self._max_batch
-        return group[0].arrived + (0 if full else self._max_wait)
+        oldest = group[0].arrived
+        until = self._arrivals.worth_waiting_until
+        if until <= time.monotonic() or sum(entry.size for entry in group) >= self._max_batch:
+            return oldest
+        return min(oldest + self._max_wait, until)
 
     def _take(self, key: Hashable) -> list[_Entry[Item, Result]]:
         group = self._groups[key]
@@ -222,11 +242,8 @@ class BatchQueue(Generic[Item, Result]):
             return [self._attempt([item])[0] for item in items]
 
     def _measure(self, batch: list[_Entry[Item, Result]], work: int, started: float, seconds: float) -> None:
-        per_unit = seconds / max(work, 1)
         # Half the weight on the latest batch: the estimate follows a change within a few batches.
-        self._seconds_per_unit = (
-            (self._seconds_per_unit + per_unit) / 2 if self._seconds_per_unit else per_unit
-        )
+        self._seconds_per_batch = (self._seconds_per_batch + seconds) / 2
         if self._metrics:
             self._metrics.batch_units.observe(work)
             self._metrics.compute_seconds.observe(seconds)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from nextvec.deadline import Deadline
 from nextvec.errors import NextvecError, QueueFull, StageUnavailable
 from nextvec.logs import get_log
 from nextvec.metrics import QueueMetrics
@@ -17,6 +18,9 @@ from services.decoder.walk import Hypothesis, Walk
 log = get_log(__name__)
 
 Listen = Callable[[Hypothesis], None]
+
+_WEIGHT = 0.25
+"""Of the latest figure in an average: it follows a change of load within a few passes."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class _Job:
 class Scheduler:
     """Runs walks on an engine, as many at once as it has slots; at most `queue_limit` more wait.
 
-    A walk that was begun earlier goes before new ones, and is never refused.
+    None waits for company: walks join those under way at the next pass. A walk that could not be done by its
+    deadline is refused at once. One that was begun earlier goes before new ones, and its place is kept.
     """
 
     def __init__(self, engine: Engine, *, queue_limit: int, metrics: QueueMetrics | None = None) -> None:
@@ -57,17 +62,25 @@ class Scheduler:
         self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decoder")
         self._seconds_per_walk = 0.0
+        self._seconds_per_start = 0.0  # between new walks starting, while others wait
+        self._last_start = 0.0
 
-    async def run(self, walk: Walk, until: int, listen: Listen = lambda hypothesis: None) -> Spent:
+    async def run(
+        self,
+        walk: Walk,
+        until: int,
+        listen: Listen = lambda hypothesis: None,
+        deadline: Deadline | None = None,
+    ) -> Spent:
         """Takes a walk on until `until` corrections are done or it closes; `listen` hears each hypothesis.
 
-        Raises QueueFull, or StageUnavailable when closing. A caller that is cancelled takes the walk out at
-        the next pass.
+        Raises QueueFull, also where the walk could not be done by `deadline`, or StageUnavailable when
+        closing. A caller that is cancelled takes the walk out at the next pass.
         """
         if walk.reaches(until):
             return Spent(0.0, 0.0)
         resumed = bool(walk.hypotheses)
-        self._admit(resumed)
+        self._admit(resumed, deadline)
         job = _Job(walk, until, listen, asyncio.get_running_loop().create_future())
         (self._waiting.appendleft if resumed else self._waiting.append)(job)
         self._tell()
@@ -78,7 +91,7 @@ class Scheduler:
         finally:
             self._withdraw(job)
         ended = time.monotonic()
-        self._seconds_per_walk = (self._seconds_per_walk + ended - job.started) / 2
+        self._seconds_per_walk += _WEIGHT * (ended - job.started - self._seconds_per_walk)
         return Spent(1000 * (job.started - job.arrived), 1000 * (ended - job.started))
 
     async def close(self) -> None:
@@ -89,19 +102,27 @@ class Scheduler:
             await self._worker
         self._thread.shutdown(wait=False)
 
-    def _admit(self, resumed: bool) -> None:
+    def _admit(self, resumed: bool, deadline: Deadline | None) -> None:
+        """Lets a walk in. An empty queue takes any: an estimate may be wrong, and would stay so."""
         if self._closing:
             raise StageUnavailable("the decoder is closing; try another replica")
-        if not resumed and len(self._waiting) >= self._limit:
-            if self._metrics:
-                self._metrics.refused.inc()
-            rounds = 1 + len(self._waiting) / self._engine.slots
-            delay = max(1, math.ceil(1000 * rounds * self._seconds_per_walk))
-            raise QueueFull(
-                f"the decoder queue is full: {len(self._waiting)} of {self._limit} vectors wait; "
-                f"try again in {delay} ms",
-                retry_delay_ms=delay,
+        waiting = len(self._waiting)
+        # Walks under way that come back for their next rung are at most two rounds of slots.
+        limit = self._limit + (2 * self._engine.slots if resumed else 0)
+        wait = waiting * self._seconds_per_start + self._seconds_per_walk
+        if waiting >= limit:
+            reason = f"is full: {waiting} of {limit} vectors wait"
+        elif waiting and not resumed and deadline and wait > deadline.remaining:
+            reason = (
+                f"is too long: {waiting} vectors wait, one more would take about {1000 * wait:.0f} ms, and its "
+                f"deadline is in {1000 * deadline.remaining:.0f} ms"
             )
+        else:
+            return
+        if self._metrics:
+            self._metrics.refused.inc()
+        delay = max(1, math.ceil(1000 * wait))
+        raise QueueFull(f"the decoder queue {reason}; try again in {delay} ms", retry_delay_ms=delay)
 
     def _withdraw(self, job: _Job) -> None:
         if job in self._waiting:
@@ -156,11 +177,20 @@ class Scheduler:
                     taken.append(self._waiting.popleft())
                 break
             taken.append(self._waiting.popleft())
+        now = time.monotonic()
+        self._pace([job for job in taken if not job.walk.hypotheses], now)
         if self._metrics:
             self._metrics.waiting.set(len(self._waiting))
             for job in taken:
-                self._metrics.queue_seconds.observe(time.monotonic() - job.arrived)
+                self._metrics.queue_seconds.observe(now - job.arrived)
         return taken
+
+    def _pace(self, new: list[_Job], now: float) -> None:
+        """Measures how fast the queue moves; time in which nobody waited does not count."""
+        if new:
+            since = max(self._last_start, new[0].arrived)
+            self._seconds_per_start += _WEIGHT * ((now - since) / len(new) - self._seconds_per_start)
+            self._last_start = now
 
     def _turn(self, joining: list[_Job], leaving: list[Walk]) -> list[tuple[Walk, Hypothesis, bool]]:
         """In the engine's thread: passes until there is a hypothesis or somebody waits to join or leave."""

@@ -37,7 +37,7 @@ class Script:
         self.embedded += 1
         return torch.tensor(np.stack([VECTOR if "Bees" in text else -VECTOR for text in texts]))
 
-    async def run(self, walk, until, listen):
+    async def run(self, walk, until, listen, deadline=None):
         self.runs.append((walk.steps, until))
         await self.go.wait()
         while not walk.reaches(until):
