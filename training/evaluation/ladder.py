@@ -11,10 +11,11 @@ import numpy as np
 
 from nextvec.vectors import Array, cosine
 from services.decoder import quality
+from services.decoder.entities import entities, names_any
 from services.decoder.ladder import RUNGS
 from services.decoder.walk import Walk
 from services.snap.engine import ProjectItem, SnapEngine
-from training.evaluation import intervals, text_metrics
+from training.evaluation import intervals
 from training.evaluation.decoding import after, best_by
 from training.evaluation.intervals import Estimate
 from training.evaluation.samples import Sample
@@ -160,8 +161,8 @@ def _keyword_hit(text: str, source: str) -> float:
 
 
 def _entity_hit(text: str, source: str) -> float:
-    wanted = text_metrics.entities(source)
-    return float(text_metrics.names_any(text, wanted)) if wanted else np.nan
+    wanted = entities(source)
+    return float(names_any(text, wanted)) if wanted else np.nan
 
 
 def _gibberish(text: str) -> float:

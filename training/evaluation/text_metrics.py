@@ -1,4 +1,4 @@
-"""How near a decoded text is to the wanted one: BLEU, token F1, exact; and what a source's words became.
+"""How near a decoded text is to the wanted one: BLEU, token F1, exact.
 
 Every function takes N pairs and gives one row or value per pair, so that a mean over any documents, and
 its interval, can be taken afterwards.
@@ -18,9 +18,6 @@ Counts = NDArray[np.int64]
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
 _ORDER = 4  # longest n-gram of BLEU
-_CAPITALISED = r"[^\W\d_a-zß-öø-ÿ]\w+"
-_NAME = re.compile(rf"{_CAPITALISED}(?:[ -]{_CAPITALISED})*|\d+(?:[.,]\d+)*")
-_SENTENCE_START = re.compile(r"(?:^|[.!?:]['\"’”)]*\s|\n)['\"‘“(]*$")
 
 
 def tokens(text: str) -> list[str]:
@@ -79,32 +76,6 @@ def bleu(counts: Counts) -> Floats:
         for row in counts.reshape(-1, counts.shape[-1]).tolist()
     ]
     return np.array(scores).reshape(counts.shape[:-1])
-
-
-def entities(text: str) -> frozenset[str]:
-    """Names and numbers of a text, in lower case: runs of capitalised words, and digits.
-
-    A guess without a model: it knows no kinds of names and misses uncapitalised ones. The first word of a
-    sentence is capitalised whatever it is, so it is left out; a name counts where it stands elsewhere too.
-    """
-    found = set()
-    for match in _NAME.finditer(text):
-        name = match.group()
-        if _SENTENCE_START.search(text, 0, match.start()) and not name[0].isdigit():
-            _, _, name = name.replace("-", " ").partition(" ")
-        if name:
-            found.add(_words(name))
-    return frozenset(found)
-
-
-def names_any(text: str, wanted: frozenset[str]) -> bool:
-    """Whether any of the wanted words or runs of words, in lower case, stands in a text as whole words."""
-    words = f" {_words(text)} "
-    return any(f" {name} " in words for name in wanted)
-
-
-def _words(text: str) -> str:
-    return " ".join(token for token in tokens(text.replace("-", " ").lower()) if token[0].isalnum())
 
 
 @cache
