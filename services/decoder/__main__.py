@@ -13,7 +13,7 @@ from nextvec.cache import Cache, CacheMetrics
 from nextvec.errors import SettingsError
 from nextvec.family import Family
 from nextvec.logs import configure_logs
-from nextvec.metrics import Metrics
+from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings, variable
@@ -66,6 +66,7 @@ async def serve_decoder(
         DecoderMetrics(metrics.registry, engine.passes),
     )
     model_id = f"{family.name}/{settings.backend}-{engine.digest[:12]}"
+    metrics.models(STAGE.name, lambda: [Model(model_id, family.space)])
     servicer = DecoderService(ladder, family.space, model_id)
     service = Service(STAGE.service, add_DecoderServiceServicer_to_server, servicer)
     tracing = start_tracing(STAGE.name, settings.otlp_endpoint)

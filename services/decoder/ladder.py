@@ -119,7 +119,7 @@ class Ladder:
             checks = () if order.skip_checks else tuple(check(standing.best.text, order.source))
             report = RungReport(rung, standing.best.text, standing.best.cosine, checks)
             climb.reports.append(report)
-            self._metrics.rungs.labels(rung, report.passed).inc()
+            self._metrics.tried(rung, checks)
             if report.passed:
                 return self._decoded(climb, started)
             if standing.closed:
@@ -185,7 +185,7 @@ class Ladder:
         if quotation:
             text, nearness, steps, rung = quotation.text, quotation.cosine, 0, climb.order.rungs[-1]
         kind = "extractive" if quotation else "decoded" if climb.computed else "cached"
-        self._metrics.results.labels(kind).inc()
+        self._metrics.answered(kind, text, climb.order.source, climb.reports[-1].checks)
         total_ms = 1000 * (time.monotonic() - started)
         queue_ms = min(climb.queue_ms, total_ms)
         return Decoded(

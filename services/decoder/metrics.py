@@ -1,21 +1,54 @@
 """Prometheus metrics of the decoder, beside those that every server has."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.decoder import quality
+from services.decoder.entities import entities, names_any
 from services.decoder.generation import Passes
+from services.decoder.quality import Check
+
+_OVERLAP = "source_overlap"
+
+# Of repeated requests the names were found before; finding them takes longer than a hit in the cache.
+_entities = lru_cache(maxsize=1024)(entities)
 
 
 class DecoderMetrics:
-    """Counts what the ladder does; `passes` are read when somebody asks."""
+    """Counts what the ladder does; `passes` are read when somebody asks.
+
+    `passed` is true or false, `kind` one of decoded, cached and extractive, `figure` one of gibberish, keyword
+    and entity, `result` hit or miss.
+    """
 
     def __init__(self, registry: CollectorRegistry, passes: Passes) -> None:
-        self.rungs = Counter(
-            "nextvec_decoder_rungs_total", "Rungs tried", ("rung", "passed"), registry=registry
+        self._rungs = Counter(
+            "nextvec_decoder_rungs_total",
+            "Rungs reached, with what the checks said",
+            ("rung", "passed"),
+            registry=registry,
         )
-        self.results = Counter(
+        self._checks = Counter(
+            "nextvec_decoder_checks_total",
+            "Checks of the texts that rungs offered",
+            ("check", "passed"),
+            registry=registry,
+        )
+        self._results = Counter(
             "nextvec_decoder_results_total",
             "Texts given: decoded, cached or extractive",
             ("kind",),
+            registry=registry,
+        )
+        self._quality = Counter(
+            "nextvec_decoder_answer_quality_total",
+            "Texts given that are gibberish, that share a content word with their source, that share a name "
+            "or number with it; counted where the source has one",
+            ("figure", "result"),
             registry=registry,
         )
         self.unpassed = Counter(
@@ -33,13 +66,54 @@ class DecoderMetrics:
             "Rungs that another request was computing already",
             registry=registry,
         )
-        tokens = Gauge(
-            "nextvec_decoder_correction_tokens", "Tokens written by corrections", registry=registry
-        )
-        tokens.set_function(lambda: passes.tokens)
-        rows = Gauge(
-            "nextvec_decoder_correction_passes",
-            "Decoder passes of corrections, each row counted",
-            registry=registry,
-        )
-        rows.set_function(lambda: passes.rows)
+        _Drafts(registry, passes)
+
+    def tried(self, rung: int, checks: Sequence[Check]) -> None:
+        """Counts a rung whose text was checked."""
+        self._rungs.labels(rung, _bool(all(check.passed for check in checks))).inc()
+        for check in checks:
+            self._checks.labels(check.name, _bool(check.passed)).inc()
+
+    def answered(self, kind: str, text: str, source: str, checks: Sequence[Check]) -> None:
+        """Counts a text that is given; `checks` are its own, none where it is not to be checked."""
+        self._results.labels(kind).inc()
+        if kind == "extractive":
+            checks = quality.check(text, source)
+        if not checks:
+            return
+        fair = all(check.passed for check in checks if check.name != _OVERLAP)
+        self._count("gibberish", not fair)
+        for check in checks:
+            if check.name == _OVERLAP:
+                self._count("keyword", check.value > 0)
+        if wanted := _entities(source):
+            self._count("entity", names_any(text, wanted))
+
+    def _count(self, figure: str, hit: bool) -> None:
+        self._quality.labels(figure, "hit" if hit else "miss").inc()
+
+
+class _Drafts(Collector):
+    """What verifying drafts saves, as the engine counts it."""
+
+    def __init__(self, registry: CollectorRegistry, passes: Passes) -> None:
+        self._passes = passes
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        return [
+            CounterMetricFamily(
+                "nextvec_decoder_correction_tokens",
+                "Tokens written by corrections; by the passes, how many of a draft are accepted at once",
+                self._passes.tokens,
+            ),
+            CounterMetricFamily(
+                "nextvec_decoder_correction_passes",
+                "Decoder passes of corrections, each row counted",
+                self._passes.rows,
+            ),
+        ]
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"

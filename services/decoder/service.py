@@ -9,6 +9,7 @@ import grpc
 
 from nextvec.deadline import Deadline
 from nextvec.errors import InvalidInput
+from nextvec.request import current
 from nextvec.stream import serve_items
 from nextvec.v1 import decoder_pb2
 from nextvec.v1.decoder_pb2 import DecodeRequest, DecodeResponse, DecodeResult
@@ -59,7 +60,15 @@ class DecoderService(DecoderServiceServicer):
         try:
             while (hypothesis := await formed.get()) is not None:
                 yield DecodeResponse(hypothesis=_hypothesis(hypothesis))
-            yield DecodeResponse(result=self._result(await climbing))
+            result = self._result(await climbing)
+            current().notes.update(
+                model=result.model_id,
+                rung=result.rung,
+                steps=result.steps,
+                cache_hit=result.cache_hit,
+                extractive=result.extractive,
+            )
+            yield DecodeResponse(result=result)
         finally:
             if not climbing.done():
                 climbing.cancel()

@@ -15,7 +15,7 @@ from nextvec.batching import BatchQueue
 from nextvec.cache import Cache, CacheMetrics
 from nextvec.family import Family
 from nextvec.logs import configure_logs
-from nextvec.metrics import Metrics
+from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings
@@ -63,7 +63,9 @@ async def serve_encoder(
         ttl_s=settings.cache_ttl_seconds,
         redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
     )
-    servicer = EncoderService(engine, queue, cache, family, f"{family.name}/encoder-{family.space[-12:]}")
+    model_id = f"{family.name}/encoder-{family.space[-12:]}"
+    metrics.models(STAGE.name, lambda: [Model(model_id, family.space)])
+    servicer = EncoderService(engine, queue, cache, family, model_id)
     service = Service(STAGE.service, add_EncoderServiceServicer_to_server, servicer)
     tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
     server = Server(settings, settings.port, [service], metrics, tracing=tracing)

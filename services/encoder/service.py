@@ -14,6 +14,7 @@ from nextvec.cache import Cache
 from nextvec.deadline import Deadline
 from nextvec.errors import InvalidInput
 from nextvec.family import Family
+from nextvec.request import current
 from nextvec.stream import serve_items
 from nextvec.v1.encoder_pb2 import EncodeRequest, EncodeResponse, EncodeResult
 from nextvec.v1.encoder_pb2_grpc import EncoderServiceServicer
@@ -64,6 +65,7 @@ class EncoderService(EncoderServiceServicer):
         keys = [key_of(self._space, text) for text in texts]
         known = await self._known(keys)
         missing = [index for index, encoded in enumerate(known) if encoded is None]
+        current().notes.update(model=self._model_id, texts=len(texts), cache_hits=len(texts) - len(missing))
         timing = Timing()
         if missing:
             tokens = await self._tokens(texts, missing)
