@@ -17,7 +17,10 @@ class KeyMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
-            "nextvec_gateway_key_requests_total", "Completions asked for with a key", ("key",), registry=registry
+            "nextvec_gateway_key_requests_total",
+            "Completions asked for with a key",
+            ("key",),
+            registry=registry,
         )
         self.chunks = Counter(
             "nextvec_gateway_key_chunks_total", "Chunks that keys were granted", ("key",), registry=registry

@@ -27,7 +27,9 @@ def credentials(key: SecretStr | str | None) -> tuple[tuple[str, str], ...]:
         return ()
     token = key.get_secret_value() if isinstance(key, SecretStr) else key
     if not _TOKEN.fullmatch(token):
-        raise Unauthenticated("the API key has not the form nv_<id>_<secret> that `nextvec keys create` prints")
+        raise Unauthenticated(
+            "the API key has not the form nv_<id>_<secret> that `nextvec keys create` prints"
+        )
     return ((METADATA_KEY, f"{_SCHEME}{token}"),)
 
 

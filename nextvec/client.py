@@ -108,7 +108,11 @@ class Client:
     def complete(self, text: str | Sequence[str], **options: Any) -> Completion:
         """Continues a text; `options` are those of `completion_request`, such as chunks=3."""
         try:
-            return Completion(self._stub.Complete(completion_request(text, **options), timeout=self._timeout, metadata=self._metadata))
+            return Completion(
+                self._stub.Complete(
+                    completion_request(text, **options), timeout=self._timeout, metadata=self._metadata
+                )
+            )
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
 
@@ -116,7 +120,9 @@ class Client:
         self, text: str | Sequence[str], *, hypotheses: bool = True, **options: Any
     ) -> Iterator[GenerateResponse]:
         """Continues a text and yields what happens on the way: stages, hypotheses, chunks, the whole."""
-        call = self._stub.Generate(iter([_item(text, hypotheses, options)]), timeout=self._timeout, metadata=self._metadata)
+        call = self._stub.Generate(
+            iter([_item(text, hypotheses, options)]), timeout=self._timeout, metadata=self._metadata
+        )
         try:
             for event in call:
                 yield raise_for_item(event)
@@ -173,7 +179,9 @@ class AsyncClient:
         """Continues a text; `options` are those of `completion_request`, such as chunks=3."""
         try:
             return Completion(
-                await self._stub.Complete(completion_request(text, **options), timeout=self._timeout, metadata=self._metadata)
+                await self._stub.Complete(
+                    completion_request(text, **options), timeout=self._timeout, metadata=self._metadata
+                )
             )
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
@@ -182,7 +190,9 @@ class AsyncClient:
         self, text: str | Sequence[str], *, hypotheses: bool = True, **options: Any
     ) -> AsyncIterator[GenerateResponse]:
         """Continues a text and yields what happens on the way: stages, hypotheses, chunks, the whole."""
-        call = self._stub.Generate(iter([_item(text, hypotheses, options)]), timeout=self._timeout, metadata=self._metadata)
+        call = self._stub.Generate(
+            iter([_item(text, hypotheses, options)]), timeout=self._timeout, metadata=self._metadata
+        )
         try:
             async for event in call:
                 yield raise_for_item(event)
@@ -194,7 +204,9 @@ class AsyncClient:
     async def routes(self) -> Sequence[RouteInfo]:
         """Every port of the gateway, its model and what that was trained on."""
         try:
-            answer = await self._stub.ListRoutes(ListRoutesRequest(), timeout=self._timeout, metadata=self._metadata)
+            answer = await self._stub.ListRoutes(
+                ListRoutesRequest(), timeout=self._timeout, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise _explained(error, self._address) from None
         routes: Sequence[RouteInfo] = answer.routes
@@ -219,9 +231,7 @@ def _item(text: str | Sequence[str], hypotheses: bool, options: dict[str, Any]) 
     )
 
 
-def _shown(
-    key: SecretStr | str | None, address: str, tls: TlsSettings | None
-) -> tuple[tuple[str, str], ...]:
+def _shown(key: SecretStr | str | None, address: str, tls: TlsSettings | None) -> tuple[tuple[str, str], ...]:
     """The metadata for a key. One that leaves the machine in plain text is sent, and the log says so."""
     host = address.rpartition("/")[2].rpartition(":")[0]
     if key is not None and not (tls and tls.tls_ca) and not is_loopback(host):

@@ -1,39 +1,125 @@
-"""TLS credentials from PEM files, for servers and for clients."""
+"""TLS credentials from PEM files, for servers and for clients. Servers follow files that are replaced."""
 
+import ssl
 from pathlib import Path
 
 import grpc
 
 from nextvec.errors import StartupError
+from nextvec.logs import get_log
 from nextvec.settings import TlsSettings, variable
+
+log = get_log(__name__)
+
+_SERVER_FIELDS = ("tls_certificate", "tls_key", "tls_client_ca")
+_CLIENT_FIELDS = ("tls_certificate", "tls_key", "tls_ca")
+
+_Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
-    """Credentials to listen with; None for plain text. With `tls_client_ca`, clients must be certified."""
+    """Credentials to listen with; None for plain text. With `tls_client_ca`, clients must be certified.
+
+    Each new connection is served with the files as they are then; connections that are open stay open.
+    Files that do not fit together are not taken: the ones before hold on, and the log says why. Raises
+    StartupError where they do not fit now.
+    """
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
-    pair = (_read(settings.tls_key, "tls_key"), _read(settings.tls_certificate, "tls_certificate"))
-    client_ca = _read(settings.tls_client_ca, "tls_client_ca") if settings.tls_client_ca else None
-    return grpc.ssl_server_credentials(
-        [pair], root_certificates=client_ca, require_client_auth=client_ca is not None
+    files = _ServerFiles(settings)
+    return grpc.dynamic_ssl_server_credentials(
+        files.read(), files.renewed, require_client_authentication=settings.tls_client_ca is not None
     )
 
 
 def client_credentials(settings: TlsSettings) -> grpc.ChannelCredentials | None:
-    """Credentials to connect with; None for plain text. Shows the certificate where there is one."""
+    """Credentials to connect with; None for plain text. Shows the certificate where there is one.
+
+    They are the files of now: a channel keeps them, and one opened later has newer ones.
+    """
     if settings.tls_ca is None:
         return None
+    certificate, key, authority = (_read(settings, field) for field in _CLIENT_FIELDS)
     return grpc.ssl_channel_credentials(
-        root_certificates=_read(settings.tls_ca, "tls_ca"),
-        private_key=_read(settings.tls_key, "tls_key") if settings.tls_key else None,
-        certificate_chain=_read(settings.tls_certificate, "tls_certificate")
-        if settings.tls_certificate
-        else None,
+        root_certificates=authority, private_key=key, certificate_chain=certificate
     )
 
 
-def _read(path: Path, field: str) -> bytes:
+def client_files(settings: TlsSettings) -> _Signature:
+    """Tells one content of a client's files from the next: where it differs, a new channel is due."""
+    return _signature(settings, _CLIENT_FIELDS)
+
+
+class _ServerFiles:
+    """A server's files, read again once they have changed."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._seen: _Signature = ()
+
+    def read(self) -> grpc.ServerCertificateConfiguration:
+        """The files as they are; raises StartupError where one is missing or they do not fit together."""
+        self._seen = _signature(self._settings, _SERVER_FIELDS)
+        self._require_fit()
+        certificate, key, authority = (_read(self._settings, field) for field in _SERVER_FIELDS)
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authority)
+
+    def renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """The files where they have changed, else None. gRPC asks before each handshake, on its own thread.
+
+        Must not raise: that would fail the handshake.
+        """
+        before = _signature(self._settings, _SERVER_FIELDS)
+        if before == self._seen:
+            return None
+        try:
+            renewed = self.read()
+        except StartupError as error:
+            log.error("certificates not reloaded", problem=error.message)
+            return None
+        if _signature(self._settings, _SERVER_FIELDS) != before:
+            # Replaced while being read, perhaps one of a pair: the next connection looks again.
+            self._seen = ()
+            return None
+        log.info("certificates reloaded", certificate=str(self._settings.tls_certificate))
+        return renewed
+
+    def _require_fit(self) -> None:
+        """gRPC would take a key of another certificate and fail every handshake."""
+        settings = self._settings
+        assert settings.tls_certificate
+        names = ", ".join(variable(field) for field in _SERVER_FIELDS)
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+            if settings.tls_client_ca:
+                context.load_verify_locations(settings.tls_client_ca)
+        except FileNotFoundError:
+            for field in _SERVER_FIELDS:
+                _read(settings, field)
+        except (OSError, ValueError) as error:
+            raise StartupError(
+                f"{names}: {error}; must be a matching certificate and key in PEM, and authorities in PEM"
+            ) from None
+
+
+def _read(settings: TlsSettings, field: str) -> bytes | None:
+    path: Path | None = getattr(settings, field)
+    if path is None:
+        return None
     try:
         return path.read_bytes()
     except OSError as error:
         raise StartupError(f"{variable(field)}={str(path)!r}: {error.strerror}; name a PEM file") from None
+
+
+def _signature(settings: TlsSettings, fields: tuple[str, ...]) -> _Signature:
+    return tuple(_signature_of(getattr(settings, field)) for field in fields)
+
+
+def _signature_of(path: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None

@@ -102,7 +102,9 @@ def list_keys(file: File, as_json: AsJson = False) -> None:
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")], file: File, as_json: AsJson = False
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")],
+    file: File,
+    as_json: AsJson = False,
 ) -> None:
     """Take a key out of the file. A running gateway refuses it within a second or so."""
     from gateway.keys import KeyFile

@@ -47,9 +47,7 @@ def routes(
 def _from_gateway(address: str | None, artifacts: Path) -> list[Record]:
     settings = ClientSettings.from_mapping(os.environ)
     try:
-        with Client(
-            address or DEFAULT_ADDRESS, tls=settings, key=settings.api_key, timeout=5
-        ) as client:
+        with Client(address or DEFAULT_ADDRESS, tls=settings, key=settings.api_key, timeout=5) as client:
             return [_record(as_dict(route)) for route in client.routes()]
     except StageUnavailable:
         if address:
