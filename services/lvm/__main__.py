@@ -56,9 +56,7 @@ async def serve_lvm(
         name=STAGE.name,
         metrics=metrics.queue(STAGE.name),
     )
-    metrics.models(
-        STAGE.name, lambda: [Model(card.id, card.space, route) for route, card in engine.running]
-    )
+    metrics.models(STAGE.name, lambda: [Model(card.id, card.space, route) for route, card in engine.running])
     service = Service(STAGE.service, add_LvmServiceServicer_to_server, LvmService(engine, queue, space))
     tracing = start_tracing(STAGE.name, settings.otlp_endpoint)
     server = Server(settings, settings.port, [service], metrics, tracing=tracing)

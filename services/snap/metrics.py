@@ -28,9 +28,7 @@ class SnapMetrics:
             buckets=_COSINES,
         )
 
-    def projected(
-        self, policy: str, *, clamped: bool, vector: float, query: float, context: float
-    ) -> None:
+    def projected(self, policy: str, *, clamped: bool, vector: float, query: float, context: float) -> None:
         """Counts a projection, with its three cosines."""
         self._projections.labels(policy).inc()
         if clamped:
