@@ -65,7 +65,7 @@ async def serve_gateway(
     board = RouteBoard(stages, bound)
     servers = {}
     for route in ROUTES:
-        servicer = GatewayService(route, completions, board)
+        servicer = GatewayService(route, completions, board, tracing)
         service = Service(GATEWAY_SERVICE, add_GatewayServiceServicer_to_server, servicer)
         guards = [KeyInterceptor(keyring, route.name)] if keyring else []
         servers[route.name] = Server(

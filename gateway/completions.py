@@ -86,9 +86,11 @@ class Completions:
         """The answer to a request that came to the port of `route`.
 
         `deadline` is the client's. `notes` is filled in with what the log says about the request, as far as
-        it is known: never its text. Raises the NextvecError that the client gets.
+        it is known; its texts are there as `input` and `output`, which the log leaves out unless it is asked
+        for them, and traces always. Raises the NextvecError that the client gets.
         """
         notes["route"] = route.name
+        notes["input"] = request.paragraph or "\n".join(request.messages)
         if key := caller.get():
             notes["key"] = key
         started = time.monotonic()
@@ -139,7 +141,9 @@ def _summary(run: Run) -> dict[str, Any]:
         "steps": max(chunk.steps for chunk in response.chunks),
         "cache_hits": sum(chunk.cache_hit for chunk in response.chunks),
         "extractive": sum(chunk.extractive for chunk in response.chunks),
+        "output": "\n".join(chunk.text for chunk in response.chunks),
     }
+    notes |= {f"{stage}_model": model for stage, model in response.model_ids.items()}
     if run.without:
         notes["without"] = ",".join(dict.fromkeys(run.without))
     for timing in response.timings:

@@ -16,6 +16,7 @@ from nextvec.logs import get_log
 from nextvec.request import current
 from nextvec.routes import Route
 from nextvec.stream import MAX_REQUEST_ID, serve_items
+from nextvec.tracing import NO_TRACING, Tracing
 from nextvec.v1.gateway_pb2 import (
     Chunk,
     CompleteRequest,
@@ -34,10 +35,13 @@ log = get_log(__name__)
 class GatewayService(GatewayServiceServicer):
     """Answers for one route. A handler cannot see its port, so each port has a service of its own."""
 
-    def __init__(self, route: Route, completions: Completions, board: RouteBoard) -> None:
+    def __init__(
+        self, route: Route, completions: Completions, board: RouteBoard, tracing: Tracing = NO_TRACING
+    ) -> None:
         self._route = route
         self._completions = completions
         self._board = board
+        self._tracing = tracing
 
     async def Complete(self, request: CompleteRequest, context: grpc.aio.ServicerContext) -> CompleteResponse:
         record = current()
@@ -81,20 +85,22 @@ class GatewayService(GatewayServiceServicer):
         deadline: Deadline | None,
         events: "asyncio.Queue[Event | None]",
     ) -> CompleteResponse:
-        """Completes an item and writes its log line: the stream's own line stands for all of its items."""
+        """Completes an item with a span and a log line: the stream's own stand for all of its items."""
         notes: Notes = {"request_id": request.request_id[:MAX_REQUEST_ID]}
         started = time.monotonic()
-        try:
-            return await self._completions.complete(
-                request,
-                self._route,
-                deadline,
-                notes,
-                emit=events.put_nowait,
-                stream_hypotheses=stream_hypotheses,
-            )
-        finally:
-            log.info("item", ms=round(1000 * (time.monotonic() - started), 2), **notes)
+        with self._tracing.span("GatewayService/Generate item"):
+            try:
+                return await self._completions.complete(
+                    request,
+                    self._route,
+                    deadline,
+                    notes,
+                    emit=events.put_nowait,
+                    stream_hypotheses=stream_hypotheses,
+                )
+            finally:
+                log.info("item", ms=round(1000 * (time.monotonic() - started), 2), **notes)
+                self._tracing.describe(notes)
 
 
 def _new_id() -> str:
