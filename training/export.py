@@ -1,12 +1,19 @@
-"""A trained inverter or corrector into its family's folder, in vec2text's format."""
+"""A trained inverter or corrector into its family's folder, in vec2text's format, and back."""
 
 import json
 from pathlib import Path
 
+import torch
+
 from nextvec import weights
+from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from nextvec.weights import Storage
 from training.inversion_models import Corrector, Inverter
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+START = "started_from.json"
+"""In a run folder: the card of the part that the training started from."""
 
 # Both are views of the token embeddings; a checkpoint holds the table once.
 _TIED = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
@@ -26,7 +33,7 @@ def export(
         for name, tensor in model.state_dict().items()
         if not name.removeprefix("encoder_decoder.").startswith(_TIED)
     }
-    weights.save(folder / "model.safetensors", state, storage)
+    weights.save(folder / WEIGHTS, state, storage)
     config = {
         "architectures": ["InversionModel" if part == "inverter" else "CorrectorEncoderModel"],
         "max_seq_length": family.token_limit,
@@ -40,8 +47,29 @@ def export(
         "part": part,
         "space": family.space,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "sha256": weights.sha256(folder / "model.safetensors"),
+        "sha256": weights.sha256(folder / WEIGHTS),
         **card,
     }
-    (folder / "card.json").write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    (folder / CARD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return folder
+
+
+def start_from(model: Inverter | Corrector, folder: Path, run: Path) -> None:
+    """Sets the weights to those of an exported part, whose card is kept in the run folder.
+
+    The card is copied once: a run that is resumed may find its own result in `folder`. Raises
+    FailedPrecondition where the part has other sizes.
+    """
+    state = {name: torch.from_numpy(a) for name, a in weights.load(folder / WEIGHTS).items()}
+    own = model.state_dict()
+    needed = {name for name in own if not name.removeprefix("encoder_decoder.").startswith(_TIED)}
+    if state.keys() != needed or any(own[name].shape != tensor.shape for name, tensor in state.items()):
+        raise FailedPrecondition(
+            f"{folder} does not have the sizes of the preset; start from nothing, or give the preset "
+            "it was trained with"
+        )
+    model.load_state_dict(state, strict=False)
+    record = run / START
+    if not record.is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        record.write_text((folder / CARD).read_text(encoding="utf-8"), encoding="utf-8")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nextvec.family import Family
 from services.families.embedder import Embedder
+from training.export import start_from
 from training.inversion_data import Batches, Pairs, noisy
 from training.inversion_models import InversionShape, Inverter
 from training.loop import CHECKPOINT, Progress, Schedule, train
@@ -28,9 +29,17 @@ class InverterPreset:
 
 
 def train_inverter(
-    corpus: Path, family: Family, preset: InverterPreset, folder: Path, device: torch.device
+    corpus: Path,
+    family: Family,
+    preset: InverterPreset,
+    folder: Path,
+    device: torch.device,
+    start: Path | None = None,
 ) -> Iterator[Progress]:
-    """Trains on an encoded corpus; the checkpoint and the log go to `folder`."""
+    """Trains on an encoded corpus; the checkpoint and the log go to `folder`.
+
+    `start` is the folder of an exported inverter to go on from.
+    """
     tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
     seed = preset.schedule.seed
@@ -45,7 +54,10 @@ def train_inverter(
 
     torch.manual_seed(seed)
     model = Inverter(preset.shape, tokenizer.get_vocab_size())
-    model.start_embeddings(encoder_rows(tokenizer, family))
+    if start:
+        start_from(model, start, folder)
+    else:
+        model.start_embeddings(encoder_rows(tokenizer, family))
     yield from train(model, batch_at, preset.schedule, folder, device)
 
 

@@ -24,6 +24,10 @@ def evaluate(
     ],
     family: Annotated[str, typer.Option(help="Model family.")] = "mini",
     route: Annotated[list[str] | None, typer.Option(help="Route; without, all six.")] = None,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(help="Model, by name, whose predictions are measured as well; repeatable."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Documents, at most.")] = 100,
     chunks: Annotated[int, typer.Option(min=6, help="Chunks in a row of each document, at most.")] = 64,
     decoded: Annotated[int, typer.Option(min=1, help="Vectors decoded, of each kind.")] = 200,
@@ -75,6 +79,7 @@ def evaluate(
         decoded=decoded,
         requests=requests,
         models=root / "lvm" / "models",
+        candidates=tuple(candidate or ()),
         bank=bank,
         baselines=fitted,
         backend=backend,

@@ -64,6 +64,10 @@ def inverter(
     run: Run,
     family: FamilyName = "mini",
     preset: Annotated[str, typer.Option(help="Preset, or the path of a .toml file.")] = "inverter-cpu",
+    start_from: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Inverter to go on from, such as the family's own."),
+    ] = None,
     minutes: Minutes = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -83,7 +87,7 @@ def inverter(
     setting = read_preset(InverterPreset, preset)
     setting = replace(setting, schedule=budget(setting.schedule, minutes, steps))
     where = device_of(device, threads)
-    last = watch(train_inverter(corpus, source, setting, run, where), "inverter")
+    last = watch(train_inverter(corpus, source, setting, run, where, start_from), "inverter")
     if processes.rank() == 0:
         model = load_inverter(run, setting.shape, source)
         folder = export(model, source, inversion_card(corpus, setting, run, known_issue or ()))

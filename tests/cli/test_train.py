@@ -1,14 +1,17 @@
 """`nextvec train lvm`: from sequences to a model in the registry, killed and resumed, refused and allowed."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
+from nextvec import weights
 from nextvec.cli.layout import artifacts_folder
 from tests.cli.toy_corpus import write_corpus
 
@@ -115,6 +118,45 @@ def test_validating_on_the_training_data_is_refused(corpus, artifacts, nextvec, 
     result = nextvec(*arguments(corpus, artifacts, tmp_path / "run", "--validation", corpus))
     assert result.exit_code == 3
     assert "is the training data" in result.stderr
+
+
+def test_an_inverter_goes_on_from_another_and_its_card_says_so(corpus, nextvec, tmp_path):
+    artifacts = tmp_path / "artifacts"
+    shutil.copytree(artifacts_folder() / "families" / "mini", artifacts / "families" / "mini")
+    part = artifacts / "families" / "mini" / "inverter"
+    before = weights.load(part / "model.safetensors")
+    earlier = json.loads((part / "card.json").read_text())
+    places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
+    command = (
+        "train",
+        "inverter",
+        *places,
+        "--start-from",
+        part,
+        "--threads",
+        1,
+        "--device",
+        "cpu",
+        "--json",
+    )
+    for steps in (1, 2):  # the second call goes on with the first one's run
+        result = nextvec(*command, "--steps", steps)
+        assert result.exit_code == 0, result.output
+    after = weights.load(part / "model.safetensors")
+    card = json.loads((part / "card.json").read_text())
+    assert card["started_from"] == earlier
+    assert card["steps"] == 2
+    for name, array in before.items():
+        assert np.abs(after[name] - array).mean() < 0.1 * np.abs(array).mean() + 1e-3, name
+    assert any((after[name] != array).any() for name, array in before.items())
+
+
+def test_an_inverter_of_another_size_is_no_start(corpus, artifacts, nextvec, tmp_path):
+    places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
+    start = artifacts / "families" / "mini" / "corrector"
+    result = nextvec("train", "inverter", *places, "--start-from", start, "--steps", 1, "--device", "cpu")
+    assert result.exit_code == 4
+    assert "does not have the sizes of the preset" in result.stderr
 
 
 def test_an_unknown_route_lists_the_known_ones_in_one_line(corpus, artifacts, nextvec, tmp_path):

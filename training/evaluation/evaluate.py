@@ -13,7 +13,7 @@ from nextvec.vectors import Array, unit
 from services.decoder.engine import Engine
 from services.families.embedder import Embedder
 from services.lvm import checkpoint
-from services.lvm.registry import MODELS, production
+from services.lvm.registry import MODELS, named, production
 from services.snap.bank import Bank
 from services.snap.engine import SnapEngine
 from training.documents import Document
@@ -37,6 +37,7 @@ class Options:
     decoded: int = 200  # targets decoded, of each kind of vector
     requests: int = 50  # of each route
     models: Path = MODELS
+    candidates: tuple[str, ...] = ()  # models, by name, whose predictions are measured beside the routes'
     bank: Path | None = None  # None takes the family's own
     baselines: Path | None = None  # fitted ones; None, or no such file, fits them on the documents themselves
     backend: str = "native"
@@ -59,6 +60,9 @@ def evaluate(
         for route in routes
         if route_named(route).has_lvm
     }
+    candidates = {
+        name: checkpoint.load(named(options.models, name), family.space) for name in options.candidates
+    }
     snap = SnapEngine(Bank.open(options.bank or family.part("bank"), family.space))
     engine = Engine.load(family, options.backend)
     sample = Sample.draw(
@@ -70,7 +74,7 @@ def evaluate(
         tell=tell,
     )
     predictors: dict[str, Predict] = {
-        route: partial(checkpoint.predict, model) for route, (model, _) in models.items()
+        name: partial(checkpoint.predict, model) for name, (model, _) in (models | candidates).items()
     }
     if options.baselines and options.baselines.is_file():
         source = f"fitted on training windows ({options.baselines.name})"
@@ -95,6 +99,7 @@ def evaluate(
         "decoded": len(sample.spread(options.decoded)),
         "requests_per_route": len(sample.spread(options.requests)),
         "models": {route: card.id for route, (_, card) in models.items()},
+        "candidates": ", ".join(card.id for _, card in candidates.values()) or "none",
         "decoder": f"{options.backend}, {engine.digest}",
         "bank": f"{snap.bank.record.id}, {len(snap.bank)} entries",
         "baselines": source,

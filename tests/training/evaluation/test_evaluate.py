@@ -1,11 +1,13 @@
 import dataclasses
 import json
+import shutil
 
 import pytest
 
 from nextvec.errors import InvalidInput
 from services.families.embedder import Embedder
 from services.lvm.registry import ModelError
+from tests.services.lvm.toys import save_toy
 from tests.training.evaluation.conftest import document
 from training.corpus import chunk_rows
 from training.evaluation import plots
@@ -48,6 +50,18 @@ def test_every_figure_has_its_name_and_its_interval(report, tmp_path):
     for name in ("keyword_hit", "entity_hit", "gibberish"):
         assert set(written[name]) == {"value", "low", "high"}
     assert set(written["routes"]) == set(ROUTES)
+
+
+def test_a_candidate_is_measured_beside_the_routes(world, documents, options):
+    name = save_toy(world.models, "gru", "gru_next", seed=3, space=world.family.space).name
+    try:
+        chosen = dataclasses.replace(options, candidates=(name,), decoded=1, requests=1)
+        found = evaluate(documents, world.family, ("gru",), chosen)
+    finally:
+        shutil.rmtree(world.models / name)
+    assert found.figures["lvm"][name]["cosine"] != found.figures["lvm"]["gru"]["cosine"]
+    assert set(found.figures["gains"]) == {"gru"}
+    assert found.about["candidates"].startswith(name)
 
 
 def test_every_value_lies_within_its_interval(report):
