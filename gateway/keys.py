@@ -134,10 +134,9 @@ def digest(secret: str) -> str:
 class Keyring:
     """The keys that hold now."""
 
-    def __init__(self, path: Path, *, check_seconds: float = CHECK_SECONDS) -> None:
+    def __init__(self, path: Path) -> None:
         """Raises StartupError where the file cannot be read, for a gateway must not start half open."""
         self._path = path
-        self._check_seconds = check_seconds
         self._seen = _signature(path)
         self._keys = _by_id(KeyFile.read(path).keys)
         self._checked = time.monotonic()
@@ -173,7 +172,7 @@ class Keyring:
 
     def _follow(self) -> None:
         """Takes over the file where it has changed; one that cannot be read leaves the keys as they are."""
-        if time.monotonic() - self._checked < self._check_seconds:
+        if time.monotonic() - self._checked < CHECK_SECONDS:
             return
         self._checked = time.monotonic()
         signature = _signature(self._path)

@@ -18,7 +18,6 @@ log = get_log(__name__)
 
 _PACKAGE = "/nextvec.v1."
 _TRACED = ("request_id", "items", "error")
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
@@ -79,7 +78,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.CANCELLED
             raise
         except grpc.aio.AbortError:
-            code = _CODES.get(context.code(), grpc.StatusCode.UNKNOWN)  # type: ignore[call-overload]
+            code = context.code()  # type: ignore[assignment]
             raise
         except Exception as error:
             failure = as_error(error)

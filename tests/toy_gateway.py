@@ -17,6 +17,7 @@ class ToyGateway(GatewayServiceServicer):
 
     def __init__(self):
         self.requests = []
+        self.metadata = {}
         self.failure: NextvecError | None = None
         self.server = grpc.server(ThreadPoolExecutor(4))
         add_GatewayServiceServicer_to_server(self, self.server)
@@ -24,6 +25,7 @@ class ToyGateway(GatewayServiceServicer):
         self.server.start()
 
     def Complete(self, request, context):
+        self.metadata = dict(context.invocation_metadata())
         self.requests.append(request)
         if self.failure:
             context.set_trailing_metadata(trailing_metadata(self.failure))
@@ -31,6 +33,7 @@ class ToyGateway(GatewayServiceServicer):
         return _answer(request)
 
     def Generate(self, request_iterator, context):
+        self.metadata = dict(context.invocation_metadata())
         for item in request_iterator:
             self.requests.append(item.request)
             if self.failure:
@@ -45,6 +48,7 @@ class ToyGateway(GatewayServiceServicer):
             yield pb.GenerateResponse(request_id=item.request_id, complete=answer)
 
     def ListRoutes(self, request, context):
+        self.metadata = dict(context.invocation_metadata())
         source = DataSource(source="a corpus", licence="CC0-1.0", documents=7, chunks=90)
         routes = []
         for route in ROUTES:
