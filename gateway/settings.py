@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from nextvec.addresses import Addresses
 from nextvec.routes import stage_named
 from nextvec.settings import ServerSettings
 
@@ -13,10 +14,13 @@ def _default(stage: str) -> str:
     return f"127.0.0.1:{stage_named(stage).port}"
 
 
-def _reachable(address: str) -> str:
-    if ":" not in address:
-        raise ValueError("must be host:port, or a name that gRPC resolves such as dns:///host:port")
-    return address
+def _reachable(setting: str) -> str:
+    Addresses(setting)
+    return setting
+
+
+def _meaning(stage: str) -> str:
+    return f"{stage}'s replicas: host:port, all addresses of a name, several with commas, or file:PATH"
 
 
 Address = Annotated[str, AfterValidator(_reachable)]
@@ -25,10 +29,10 @@ Address = Annotated[str, AfterValidator(_reachable)]
 class GatewaySettings(ServerSettings):
     """Where the stages are, how long each may take, and how much one request may ask."""
 
-    encoder_address: Address = Field(_default("encoder"), description="host:port of the encoder")
-    lvm_address: Address = Field(_default("lvm"), description="host:port of the LVM stage")
-    snap_address: Address = Field(_default("snap"), description="host:port of the snap stage")
-    decoder_address: Address = Field(_default("decoder"), description="host:port of the decoder")
+    encoder_address: Address = Field(_default("encoder"), description=_meaning("the encoder"))
+    lvm_address: Address = Field(_default("lvm"), description=_meaning("the LVM stage"))
+    snap_address: Address = Field(_default("snap"), description=_meaning("the snap stage"))
+    decoder_address: Address = Field(_default("decoder"), description=_meaning("the decoder"))
     family: str = Field("mini", min_length=1, description="model family: a folder in artifacts/families")
     artifacts: Path = Field(Path("artifacts"), description="folder with families and models")
     drain_seconds: float = Field(
@@ -44,4 +48,11 @@ class GatewaySettings(ServerSettings):
     max_in_flight: int = Field(256, ge=1, description="requests worked on at once; more are refused")
     api_keys_file: Path | None = Field(
         None, description="JSON file of API keys, made with `nextvec keys`; unset lets everybody in"
+    )
+    breaker_window_seconds: float = Field(10, gt=0, description="time over which decoder calls are judged")
+    breaker_share: float = Field(
+        0.5, gt=0, le=1, description="share of refused, late or lost decoder calls that opens the breaker"
+    )
+    breaker_open_seconds: float = Field(
+        2, gt=0, description="time for which the decoder is then left alone, and texts are quoted"
     )

@@ -9,6 +9,7 @@ from nextvec.cli.doctor import doctor
 from nextvec.cli.evaluate import evaluate
 from nextvec.cli.exits import CommandGroup
 from nextvec.cli.routes import routes
+from nextvec.cli.scale import scale
 from nextvec.cli.stages import decode, encode, predict, snap
 from nextvec.cli.up import up
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 _SYSTEM = "The system"
 app.command(rich_help_panel=_SYSTEM)(up)
+app.command(rich_help_panel=_SYSTEM)(scale)
 app.command(rich_help_panel=_SYSTEM)(demo)
 app.command(rich_help_panel=_SYSTEM)(complete)
 app.command(rich_help_panel=_SYSTEM)(routes)

@@ -1,10 +1,10 @@
 """Which processes make up a system, and which of them listens where: the one list behind `up` and `demo`."""
 
-import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nextvec.addresses import FILE
 from nextvec.cli.system import ProcessSpec
 from nextvec.errors import StartupError
 from nextvec.ports import free_block, require_free
@@ -94,8 +94,13 @@ def processes(
     family: str,
     artifacts: Path,
     redis_url: str | None = None,
+    lists: Path | None = None,
 ) -> list[ProcessSpec]:
-    """The processes of a whole system; what `environment` sets holds where this does not say otherwise."""
+    """The processes of a whole system; what `environment` sets holds where this does not say otherwise.
+
+    The gateway is told the stages' addresses, or, with a folder `lists`, to follow the file in it that has
+    the name of the stage.
+    """
     shared = {k: v for k, v in environment.items() if k not in {variable(name) for name in _OF_ONE_PROCESS}}
     shared |= {
         variable("host"): layout.host,
@@ -110,7 +115,10 @@ def processes(
         for replica, port in enumerate(layout.stages[stage.name], 1)
     ]
     addresses = {
-        variable(f"{name}_address"): _target(layout.host, ports) for name, ports in layout.stages.items()
+        variable(f"{name}_address"): f"{FILE}{lists / name}"
+        if lists
+        else ",".join(f"{layout.host}:{port}" for port in ports)
+        for name, ports in layout.stages.items()
     }
     front = {**shared, **addresses, variable("port_offset"): str(layout.port_offset)}
     return [*specs, ProcessSpec(GATEWAY, GATEWAY, tuple(layout.routes.values()), front, last=True)]
@@ -118,10 +126,20 @@ def processes(
 
 def stage_process(name: str, port: int, environment: Mapping[str, str], replica: int = 1) -> ProcessSpec:
     """One replica of one stage."""
-    label = name if replica == 1 else f"{name}-{replica}"
     own = {variable(field): value for field, value in _SHARING.get(name, {}).items()}
     told = {**own, **environment, variable("port"): str(port)}
-    return ProcessSpec(label, f"services.{name}", (port,), told)
+    return ProcessSpec(replica_name(name, replica), f"services.{name}", (port,), told)
+
+
+def replica_name(stage: str, replica: int) -> str:
+    """The name of a process: that of the stage, and from the second on a number."""
+    return stage if replica == 1 else f"{stage}-{replica}"
+
+
+def another(spec: ProcessSpec, name: str, port: int) -> ProcessSpec:
+    """One more process like `spec`, under another name and on another port."""
+    told = {**spec.environment, variable("port"): str(port)}
+    return replace(spec, name=name, ports=(port,), environment=told)
 
 
 def artifacts_folder() -> Path:
@@ -130,10 +148,3 @@ def artifacts_folder() -> Path:
     if (here / "families").is_dir():
         return here.resolve()
     return Path(__file__).resolve().parents[2] / "artifacts"
-
-
-def _target(host: str, ports: tuple[int, ...]) -> str:
-    if len(ports) == 1:
-        return f"{host}:{ports[0]}"
-    # Several addresses in one name, over which calls go round; gRPC has it for numeric addresses alone.
-    return "ipv4:///" + ",".join(f"{socket.gethostbyname(host)}:{port}" for port in ports)

@@ -1,4 +1,4 @@
-"""A whole system on this machine: its processes started together, watched, and stopped in order."""
+"""Processes on this machine: started together or one by one, watched, and stopped in order."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
@@ -35,7 +35,7 @@ class ProcessSpec:
     last: bool = False  # stands in front of the others: it is stopped before them
 
 
-@dataclass
+@dataclass(eq=False)
 class Process:
     """A process that runs, and the last lines it said."""
 
@@ -43,6 +43,13 @@ class Process:
     handle: asyncio.subprocess.Process
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=_TAIL))
     reader: "asyncio.Task[None] | None" = None
+    waiter: "asyncio.Task[None] | None" = None
+    started: float = field(default_factory=time.monotonic)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal, such as SIGKILL, or SIGSTOP and SIGCONT; nothing where it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self.handle.send_signal(number)
 
     @property
     def last_words(self) -> str:
@@ -71,20 +78,21 @@ class System:
         grace_seconds: float = 15,
     ) -> None:
         """`tls` is how to ask for health; `grace_seconds` the time a process has to end by itself."""
-        self._specs = specs
+        self.specs = specs
         self._host = host
         self._log_folder = log_folder
         self._tell = tell
         self._tls = tls
         self._grace = grace_seconds
+        self._deaths: asyncio.Queue[Process] = asyncio.Queue()
         self.processes: list[Process] = []
 
     async def __aenter__(self) -> Self:
         if self._log_folder:
             self._log_folder.mkdir(parents=True, exist_ok=True)
         try:
-            for spec in self._specs:
-                self.processes.append(await self._start(spec))
+            for spec in self.specs:
+                await self.start(spec)
         except BaseException:
             await self.stop()
             raise
@@ -103,8 +111,7 @@ class System:
         waiting = {process.spec.name for process in self.processes}
 
         async def wait(process: Process) -> None:
-            for port in process.spec.ports:
-                await self._healthy(process, port)
+            await self._wait_healthy(process)
             waiting.discard(process.spec.name)
             ready(process.spec, time.monotonic() - started)
 
@@ -115,21 +122,37 @@ class System:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         except TimeoutError:
-            names = ", ".join(sorted(waiting))
-            raise StageUnavailable(f"not healthy after {timeout:.0f} s: {names}; see their logs") from None
+            raise _not_healthy(waiting, timeout) from None
+
+    async def start(self, spec: ProcessSpec) -> Process:
+        """Starts one more process."""
+        process = await self._spawn(spec)
+        self.processes.append(process)
+        process.waiter = asyncio.create_task(self._notice_end(process))
+        return process
+
+    async def wait_healthy(self, process: Process, timeout: float) -> None:
+        """Waits until one process is healthy; raises as `healthy` does."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wait_healthy(process)
+        except TimeoutError:
+            raise _not_healthy([process.spec.name], timeout) from None
+
+    async def end(self, process: Process) -> None:
+        """Stops one process, which finishes what is in flight; killed if it takes too long."""
+        if process in self.processes:
+            self.processes.remove(process)
+            await self._end(process)
 
     async def death(self) -> Process:
         """Waits until a process ends that nobody told to, and returns it; each is returned once."""
-        alive = {asyncio.create_task(p.handle.wait()): p for p in self.processes}
-        try:
-            done, _ = await asyncio.wait(alive, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in alive:
-                task.cancel()
-        dead = alive[done.pop()]
-        self.processes.remove(dead)
-        await self._finish_reading(dead)
-        return dead
+        while True:
+            process = await self._deaths.get()
+            if process in self.processes:
+                self.processes.remove(process)
+                await self._finish_reading(process)
+                return process
 
     async def stop(self) -> None:
         """Stops the processes in front, which finish what is in flight, then those behind them."""
@@ -140,10 +163,13 @@ class System:
     def kill(self) -> None:
         """Ends every process now, whatever it is doing."""
         for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.handle.kill()
+            process.signal(signal.SIGKILL)
 
-    async def _start(self, spec: ProcessSpec) -> Process:
+    async def _notice_end(self, process: Process) -> None:
+        await process.handle.wait()
+        self._deaths.put_nowait(process)
+
+    async def _spawn(self, spec: ProcessSpec) -> Process:
         handle = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "nextvec.child", spec.module),
             env=dict(spec.environment),
@@ -174,7 +200,11 @@ class System:
                 else:
                     self._tell(process.spec.name, line)
 
-    async def _healthy(self, process: Process, port: int) -> None:
+    async def _wait_healthy(self, process: Process) -> None:
+        for port in process.spec.ports:
+            await self._port_healthy(process, port)
+
+    async def _port_healthy(self, process: Process, port: int) -> None:
         async with open_channel(f"{self._host}:{port}", self._tls) as channel:
             stub: Any = health_pb2_grpc.HealthStub(channel)
             while True:
@@ -188,16 +218,15 @@ class System:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def _end(self, process: Process) -> None:
-        handle = process.handle
-        with contextlib.suppress(ProcessLookupError):
-            handle.send_signal(signal.SIGTERM)
+        process.signal(signal.SIGTERM)
+        # A paused process hears it only when it goes on.
+        process.signal(signal.SIGCONT)
         try:
             async with asyncio.timeout(self._grace):
-                await handle.wait()
+                await process.handle.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                handle.kill()
-            await handle.wait()
+            process.signal(signal.SIGKILL)
+            await process.handle.wait()
         await self._finish_reading(process)
 
     async def _finish_reading(self, process: Process) -> None:
@@ -205,6 +234,10 @@ class System:
             # A grandchild may hold the pipe open; what it says later is nobody's last word.
             await asyncio.wait([process.reader], timeout=1)
             process.reader.cancel()
+
+
+def _not_healthy(names: Iterable[str], timeout: float) -> StageUnavailable:
+    return StageUnavailable(f"not healthy after {timeout:.0f} s: {', '.join(sorted(names))}; see their logs")
 
 
 async def _line(stream: asyncio.StreamReader) -> bytes:

@@ -6,17 +6,19 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from nextvec.cli.control import controlled, folder
+from nextvec.cli.deployment import Deployment
 from nextvec.cli.exits import FOUND_WRONG, say
-from nextvec.cli.layout import GATEWAY, PORT_BASE, STAGE_PORT_BASE, Layout, artifacts_folder, processes
+from nextvec.cli.layout import PORT_BASE, STAGE_PORT_BASE, Layout, artifacts_folder, processes
 from nextvec.cli.output import AsJson, err, print_json
+from nextvec.cli.scale import counts
 from nextvec.cli.system import ProcessSpec, System
-from nextvec.errors import InvalidInput
-from nextvec.routes import STAGES
+from nextvec.routes import ROUTES
 from nextvec.settings import variable
 
 _MARGIN_SECONDS = 5
@@ -51,34 +53,38 @@ def up(
 ) -> None:
     """Start encoder, LVM, snap, decoder and gateway, and run them until Ctrl-C or SIGTERM.
 
-    Stopping drains the gateway first, then the stages: requests in flight are finished. A process that
-    dies is reported and not restarted; when the gateway dies, everything stops. With --json, one line on
-    stdout says where everything listens, once it does.
+    Stopping drains the gateway first, then the stages: requests in flight are finished. A stage's process
+    that dies is started again, after a pause that grows; when the gateway dies, everything stops. The
+    number of processes is changed by `nextvec scale`. With --json, one line on stdout says where everything
+    listens, once it does.
     """
     layout = Layout.at(
         None if free_ports else port_base,
         None if free_ports else stage_port_base,
         host=host,
-        replicas=_counts(replicas or []),
+        replicas=counts(replicas or []),
     )
     environment = dict(os.environ)
     if sys.stderr.isatty():
         environment.setdefault(variable("log_format"), "human")
-    specs = processes(
-        layout,
-        environment,
-        family=family,
-        artifacts=artifacts.resolve() if artifacts else artifacts_folder(),
-        redis_url=redis_url,
-    )
-    if not asyncio.run(_run(layout, specs, log_dir, timeout, as_json)):
+    with folder(layout.routes[ROUTES[0].name]) as own:
+        specs = processes(
+            layout,
+            environment,
+            family=family,
+            artifacts=artifacts.resolve() if artifacts else artifacts_folder(),
+            redis_url=redis_url,
+            lists=own,
+        )
+        lived = asyncio.run(_run(layout, specs, own, log_dir, timeout, as_json))
+    if not lived:
         raise typer.Exit(FOUND_WRONG)
 
 
 async def _run(
-    layout: Layout, specs: list[ProcessSpec], log_dir: Path | None, timeout: float, as_json: bool
+    layout: Layout, specs: list[ProcessSpec], own: Path, log_dir: Path | None, timeout: float, as_json: bool
 ) -> bool:
-    """Runs the system to its end; whether every process lived until then."""
+    """Runs the system to its end; whether every process ran then."""
     from gateway.settings import GatewaySettings
 
     stop = asyncio.Event()
@@ -102,43 +108,34 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    async with system:
+    async with Deployment(system, own, layout.host, tell=_say) as deployment:
         with err.status("starting the processes"):
-            starting = asyncio.create_task(system.healthy(timeout, _report_ready))
+            starting = asyncio.create_task(deployment.healthy(timeout, _report_ready))
             await _first(starting, stop)
         if stop.is_set():
             starting.cancel()
             return True
         starting.result()
-        _report_up(layout, system, as_json)
-        lived = await _watch(system, stop)
+        async with controlled(deployment, own):
+            _report_up(layout, system, as_json)
+            await _first(deployment.front_died, stop)
+        if deployment.front_died.done():
+            say(deployment.front_died.result().last_words)
+        lived = deployment.complete
         err.print("[bold]stopping[/]: requests in flight are finished first")
     err.print("[bold]stopped[/]")
     return lived
 
 
-async def _watch(system: System, stop: asyncio.Event) -> bool:
-    lived = True
-    while not stop.is_set() and system.processes:
-        dying = asyncio.create_task(system.death())
-        await _first(dying, stop)
-        if not dying.done():
-            dying.cancel()
-            break
-        dead = dying.result()
-        lived = False
-        say(dead.last_words)
-        if dead.spec.name == GATEWAY:
-            break
-        say("the others go on without it; restart `nextvec up` to have it back", "nextvec", "bold yellow")
-    return lived
-
-
-async def _first(task: "asyncio.Task[object]", stop: asyncio.Event) -> None:
-    """Waits until the task is done or the event is set."""
+async def _first(happening: "asyncio.Future[Any]", stop: asyncio.Event) -> None:
+    """Waits until something is done or the event is set."""
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([happening, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
+
+
+def _say(news: str) -> None:
+    say(news, "nextvec", "bold yellow")
 
 
 def _report_ready(spec: ProcessSpec, seconds: float) -> None:
@@ -157,23 +154,10 @@ def _report_up(layout: Layout, system: System, as_json: bool) -> None:
 
 def _prefixer(names: list[str]) -> Callable[[str, str], None]:
     width = max(map(len, names))
-    colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
+    colours: dict[str, str] = {}
 
     def tell(name: str, line: str) -> None:
-        err.print(f"[{colours[name]}]{name:<{width}} |[/] {escape(line)}", soft_wrap=True)
+        colour = colours.setdefault(name, _COLOURS[len(colours) % len(_COLOURS)])
+        err.print(f"[{colour}]{name:<{width}} |[/] {escape(line)}", soft_wrap=True)
 
     return tell
-
-
-def _counts(replicas: list[str]) -> dict[str, int]:
-    known = [stage.name for stage in STAGES]
-    counts = {}
-    for entry in replicas:
-        name, _, count = entry.partition("=")
-        if name not in known or not count.isdigit() or not 1 <= int(count) <= 64:
-            raise InvalidInput(
-                f"--replicas is {entry!r}; must be STAGE=COUNT, the stage one of {', '.join(known)}, "
-                "the count from 1 to 64"
-            )
-        counts[name] = int(count)
-    return counts

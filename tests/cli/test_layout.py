@@ -35,7 +35,13 @@ def test_the_gateway_is_told_where_the_stages_are(layout):
     for stage in ("encoder", "lvm", "snap"):
         assert environment[f"NEXTVEC_{stage.upper()}_ADDRESS"] == f"127.0.0.1:{layout.stages[stage][0]}"
     first, second = layout.stages["decoder"]
-    assert environment["NEXTVEC_DECODER_ADDRESS"] == f"ipv4:///127.0.0.1:{first},127.0.0.1:{second}"
+    assert environment["NEXTVEC_DECODER_ADDRESS"] == f"127.0.0.1:{first},127.0.0.1:{second}"
+
+
+def test_the_gateway_is_told_to_follow_lists_where_there_is_a_folder_for_them(layout):
+    environment = specs_of(layout, lists=Path("/run/x"))["gateway"].environment
+    for stage in STAGES:
+        assert environment[f"NEXTVEC_{stage.name.upper()}_ADDRESS"] == f"file:/run/x/{stage.name}"
 
 
 def test_what_is_said_of_one_process_is_not_passed_to_all(layout):
