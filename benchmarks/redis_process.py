@@ -32,17 +32,22 @@ def redis_binary() -> str:
 class RedisProcess:
     """Redis on a free port of the loopback address, in memory alone; a context manager runs it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *directives: str, sentinel: bool = False) -> None:
+        """`directives` are lines of its configuration, after those that all have in common."""
         self.port = free_block(1)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
+        self._directives = directives
+        self._mode = ["--sentinel"] if sentinel else []
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Starts it and waits until it answers; raises StartupError where it does not."""
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        common = (f"port {self.port}", "bind 127.0.0.1", f'dir "{self._folder}"', 'save ""', "appendonly no")
+        configuration = self._folder / "redis.conf"
+        configuration.write_text("\n".join((*common, *self._directives, "")), encoding="utf-8")
         self._process = subprocess.Popen(
-            [redis_binary(), *arguments, "--dir", str(self._folder)],
+            [redis_binary(), configuration, *self._mode],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

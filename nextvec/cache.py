@@ -1,31 +1,42 @@
 """A cache in two tiers: a bounded one in the process, and Redis behind it where one is set.
 
-Redis may be down, slow or wrong at any time. Calls to it have short timeouts, failures in a row open a
-breaker that tries again after a while, and every entry carries a checksum over its key and its bytes, so
-that garbage is a miss. Nothing here raises because of Redis.
+Redis may be down, slow or wrong at any time. Calls to it have short timeouts, a failure opens a breaker that
+tries again in the background, and every entry carries a checksum over its key and its bytes, so that garbage
+is a miss. Nothing here raises because of Redis.
 """
 
 import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
-
+from nextvec.cache_metrics import CacheMetrics
 from nextvec.logs import get_log
+from nextvec.redis_tier import RedisTier
+from nextvec.turns import Lock, Turns
 
 log = get_log(__name__)
 
 Value = TypeVar("Value")
-Answer = TypeVar("Answer")
 
 TIMEOUT_S = 0.1
-"""Longest that a request waits for Redis; what is cached takes longer than that to compute."""
+"""Longest that a request waits for Redis, where nothing else is set."""
+
+MAX_BYTES = 64 * 2**20
+"""Size of all entries in the process, where nothing else is set."""
+
+MAX_ENTRY_BYTES = 2**18
+"""A larger entry is not kept; those of vectors and texts have a few thousand bytes."""
 
 MAX_WRITES = 256
-"""Entries on their way to Redis; more are not written."""
+"""Writes on their way to Redis, each of one entry or of a batch; more are left out."""
+
+BATCH = 128
+"""Entries of one call to Redis, so that its timeout is about Redis and not about how much is asked for."""
 
 _CHECKSUM_BYTES = 8
 
@@ -40,69 +51,23 @@ class Codec(Protocol[Value]):
         """The value of bytes that `encode` made; raises ValueError for any others."""
 
 
-class CacheMetrics:
-    """What a cache counts; `name` tells the caches of a process apart."""
-
-    def __init__(self, registry: CollectorRegistry, name: str) -> None:
-        def counter(metric: str, meaning: str) -> Counter:
-            return Counter(f"nextvec_{name}_cache_{metric}_total", meaning, registry=registry)
-
-        self.hits = Counter(f"nextvec_{name}_cache_hits_total", "Entries found", ("tier",), registry=registry)
-        self.misses = counter("misses", "Entries found in no tier")
-        self.rejected = counter("rejected", "Entries of Redis with a wrong checksum or content")
-        self.redis_failures = counter("redis_failures", "Calls to Redis that failed or took too long")
-        self.dropped = counter("dropped_writes", "Entries not written because too many were on their way")
-        self.entries = Gauge(f"nextvec_{name}_cache_entries", "Entries in the process", registry=registry)
+@dataclass(frozen=True)
+class _Entry(Generic[Value]):
+    value: Value
+    size: int
+    until: float
 
 
-class Breaker:
-    """Stops calls to something that keeps failing, and lets one through now and then to see.
+@dataclass
+class Turn(Generic[Value]):
+    """`found` is what another process computed; where that is None, `result` is to be set here."""
 
-    After `failures` in a row it is open for `pause_s`, then twice as long after each failed trial, up to
-    `longest_s`. One success closes it.
-    """
-
-    def __init__(self, failures: int = 3, pause_s: float = 1.0, longest_s: float = 30.0) -> None:
-        self._allowed = failures
-        self._first_pause = pause_s
-        self._longest = longest_s
-        self._failed = 0
-        self._pause = pause_s
-        self._until = 0.0
-
-    @property
-    def open(self) -> bool:
-        """Whether calls are to be left out."""
-        return time.monotonic() < self._until
-
-    @property
-    def failing(self) -> bool:
-        """Whether the last call did not work."""
-        return self._failed > 0
-
-    def allow(self) -> bool:
-        """Whether a call may be made; after a pause one caller is let through as a trial."""
-        if self.open:
-            return False
-        if self._failed >= self._allowed:
-            self._until = time.monotonic() + self._pause  # the others wait for the trial's outcome
-        return True
-
-    def succeed(self) -> None:
-        """A call worked."""
-        self._failed, self._pause, self._until = 0, self._first_pause, 0.0
-
-    def fail(self) -> None:
-        """A call did not work."""
-        self._failed += 1
-        if self._failed > self._allowed:
-            self._pause = min(2 * self._pause, self._longest)
-        if self._failed >= self._allowed:
-            self._until = time.monotonic() + self._pause
+    found: Value | None = None
+    result: Value | None = None
 
 
 class Cache(Generic[Value]):
-    """Values by key, at most `entries` in the process, for `ttl_s` seconds."""
+    """Values by key, at most `entries` and `max_bytes` in the process, for `ttl_s` seconds in each tier."""
 
     def __init__(
         self,
@@ -111,94 +76,139 @@ class Cache(Generic[Value]):
         *,
         entries: int,
         ttl_s: float,
+        max_bytes: int = MAX_BYTES,
         redis_url: str | None = None,
+        redis_timeout_s: float = TIMEOUT_S,
     ) -> None:
+        """`redis_url` is one that `RedisAddress` can parse. Raises StartupError without the redis package."""
         self._codec = codec
         self._metrics = metrics
         self._limit = entries
+        self._max_bytes = max_bytes
         self._ttl = ttl_s
-        self._near: OrderedDict[str, tuple[float, Value]] = OrderedDict()
-        self._redis: Any = None
-        if redis_url:
-            from redis.asyncio import Redis
-
-            self._redis = Redis.from_url(redis_url, socket_connect_timeout=TIMEOUT_S, retry=None)
-        self._breaker = Breaker()
+        self._near: OrderedDict[str, _Entry[Value]] = OrderedDict()
+        self._near_bytes = 0
+        self._redis = RedisTier(redis_url, metrics, redis_timeout_s) if redis_url else None
+        self._turns = Turns(self._redis, metrics, self._take_in) if self._redis else None
         self._writes: set[asyncio.Task[None]] = set()
+
+    async def connect(self) -> None:
+        """Connects to Redis before the first request, where one is set; a Redis that is down is no error."""
+        if self._redis:
+            await self._redis.connect()
 
     def peek(self, key: str) -> Value | None:
         """The value in the process, or None; waits for nothing."""
         value = self._near_value(key)
         if value is not None:
             self._near.move_to_end(key)
-            self._metrics.hits.labels("process").inc()
+            self._metrics.process_hits.inc()
         return value
 
     async def fetch(self, keys: Sequence[str], ahead: Sequence[str] = ()) -> list[Value | None]:
-        """The values of keys that the process does not have, from Redis in one round trip.
+        """The values of keys that the process does not have, from Redis in one round trip for each batch.
 
         What is found is in the process from then on. Keys `ahead`, which may be asked for later, come along
         where the process does not have them; they are neither returned nor counted.
         """
         wanted = [*keys, *(key for key in ahead if self._near_value(key) is None)]
-        blobs: Sequence[bytes | None] = [None] * len(wanted)
-        if self._redis is not None:
-            blobs = await self._call(lambda: self._redis.mget(wanted)) or blobs
-        values = [self._open(key, blob) for key, blob in zip(wanted, blobs, strict=True)]
-        for key, value in zip(wanted, values, strict=True):
-            if value is not None:
-                self._keep(key, value)
+        values: list[Value | None] = []
+        for batch in _batches(wanted):
+            blobs = await self._redis.read(batch) if self._redis else None
+            blobs = blobs or [None] * len(batch)
+            values += [self._take_in(key, blob) for key, blob in zip(batch, blobs, strict=True)]
         asked = values[: len(keys)]
         misses = sum(value is None for value in asked)
         self._metrics.misses.inc(misses)
-        self._metrics.hits.labels("redis").inc(len(asked) - misses)
+        self._metrics.redis_hits.inc(len(asked) - misses)
         return asked
 
-    def put(self, key: str, value: Value) -> None:
-        """Keeps a value, and sends it to Redis without waiting."""
-        self._keep(key, value)
-        if self._redis is None:
-            return
-        if len(self._writes) >= MAX_WRITES:
-            self._metrics.dropped.inc()
-            return
-        task = asyncio.create_task(self._write(key, self._codec.encode(value)))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+    def put(self, values: Mapping[str, Value]) -> None:
+        """Keeps values, and sends them to Redis in batches without waiting."""
+        blobs = {key: blob for key, value in values.items() if (blob := self._blob(key, value))}
+        if self._redis and blobs:
+            self._send(self._redis, blobs)
+
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[Turn[Value]]:
+        """Lets one of all processes that share a Redis compute a value that the cache does not have.
+
+        The others wait for it, and find it in their turn. What is computed all the same is set as the turn's
+        `result`, and kept.
+        """
+        lock, found = await self._turns.take(key) if self._turns else (None, None)
+        if found is not None:
+            self._metrics.redis_hits.inc()
+        turn = Turn(found)
+        blobs: dict[str, bytes] = {}
+        started = time.monotonic()
+        try:
+            yield turn
+            if turn.result is not None and (blob := self._blob(key, turn.result)):
+                blobs[key] = blob
+                if self._turns:
+                    self._turns.took(time.monotonic() - started)
+        finally:
+            if self._redis and (lock or blobs):
+                self._send(self._redis, blobs, lock)
 
     async def close(self) -> None:
         """Finishes the writes under way and closes the connections."""
         if self._writes:
             await asyncio.wait(self._writes, timeout=TIMEOUT_S)
-        if self._redis is not None:
-            await self._redis.aclose()
+        if self._redis:
+            await self._redis.close()
 
     def _near_value(self, key: str) -> Value | None:
         """The value in the process, neither counted nor counting as a use."""
-        found = self._near.get(key)
-        if found is None:
+        entry = self._near.get(key)
+        if entry is None:
             return None
-        if found[0] < time.monotonic():
-            del self._near[key]
+        if entry.until < time.monotonic():
+            self._forget(key)
             return None
-        return found[1]
+        return entry.value
 
-    def _keep(self, key: str, value: Value) -> None:
-        self._near[key] = time.monotonic() + self._ttl, value
-        self._near.move_to_end(key)
-        while len(self._near) > self._limit:
-            self._near.popitem(last=False)
+    def _keep(self, key: str, value: Value, size: int) -> None:
+        if key in self._near:
+            self._forget(key)
+        self._near[key] = _Entry(value, size, time.monotonic() + self._ttl)
+        self._near_bytes += size
+        while len(self._near) > self._limit or self._near_bytes > self._max_bytes:
+            self._forget(next(iter(self._near)))
+            self._metrics.evicted.inc()
         self._metrics.entries.set(len(self._near))
+        self._metrics.bytes.set(self._near_bytes)
 
-    async def _write(self, key: str, data: bytes) -> None:
+    def _forget(self, key: str) -> None:
+        self._near_bytes -= self._near.pop(key).size
+        self._metrics.entries.set(len(self._near))
+        self._metrics.bytes.set(self._near_bytes)
+
+    def _blob(self, key: str, value: Value) -> bytes | None:
+        """Keeps a value; its bytes for Redis. None where it is too large for either."""
+        data = self._codec.encode(value)
+        if len(data) > MAX_ENTRY_BYTES:
+            self._metrics.oversized.inc()
+            return None
         blob = _checksum(key, data) + data
-        await self._call(lambda: self._redis.set(key, blob, px=int(1000 * self._ttl)))
+        self._keep(key, value, len(blob))
+        return blob
+
+    def _take_in(self, key: str, blob: bytes | None) -> Value | None:
+        """Keeps what Redis had, where that is usable."""
+        value = self._open(key, blob)
+        if value is not None and blob is not None:
+            self._keep(key, value, len(blob))
+        return value
 
     def _open(self, key: str, blob: bytes | None) -> Value | None:
         if blob is None:
             return None
         try:
             data = blob[_CHECKSUM_BYTES:]
+            if len(data) > MAX_ENTRY_BYTES:
+                raise ValueError(f"it has {len(data)} bytes; must have at most {MAX_ENTRY_BYTES}")
             if blob[:_CHECKSUM_BYTES] != _checksum(key, data):
                 raise ValueError("wrong checksum")
             return self._codec.decode(data)
@@ -207,26 +217,26 @@ class Cache(Generic[Value]):
             log.warning("a cache entry is not usable", key=key, reason=str(error))
             return None
 
-    async def _call(self, call: Callable[[], Awaitable[Answer]]) -> Answer | None:
-        """The answer of Redis, or None where there is none in time or the breaker is open."""
-        if not self._breaker.allow():
-            return None
-        was_failing = self._breaker.failing
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                answer = await call()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # whatever the client raises, the cache goes on without Redis
-            self._metrics.redis_failures.inc()
-            self._breaker.fail()
-            if not was_failing:
-                log.warning("Redis does not answer; going on without it", reason=repr(error))
-            return None
-        self._breaker.succeed()
-        if was_failing:
-            log.info("Redis answers again")
-        return answer
+    def _send(self, redis: RedisTier, blobs: Mapping[str, bytes], lock: Lock | None = None) -> None:
+        """Writes to Redis in the background, then gives the lock back: whoever gets it next finds them."""
+        if len(self._writes) >= MAX_WRITES and not lock:
+            self._metrics.dropped.inc(len(blobs))
+            return
+
+        async def send() -> None:
+            for batch in _batches(list(blobs)):
+                if not await redis.write({key: blobs[key] for key in batch}, self._ttl):
+                    self._metrics.dropped.inc(len(batch))
+            if lock:
+                await lock.release()
+
+        task = asyncio.create_task(send())
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+
+def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
 
 
 def _checksum(key: str, data: bytes) -> bytes:

@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 
 from nextvec.errors import SettingsError
+from nextvec.redis_address import RedisAddress
 
 PREFIX = "NEXTVEC_"
 
@@ -50,14 +60,14 @@ class TlsSettings(Settings):
         return self
 
 
-class ServerSettings(TlsSettings):
-    """What every server process needs."""
 class ClientSettings(TlsSettings):
     """What a client of a gateway needs."""
 
     api_key: SecretStr | None = Field(None, description="API key; unset where the gateway asks for none")
 
 
+class ServerSettings(TlsSettings):
+    """What every server process needs."""
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
     metrics_port: int | None = Field(
@@ -86,6 +96,16 @@ class StageSettings(ServerSettings):
     max_batch: int = Field(32, ge=1, description="units of work computed together")
     max_wait_ms: float = Field(2, ge=0, description="milliseconds that work waits for company")
     redis_url: SecretStr | None = Field(None, description="cache; unset for the in-process one alone")
+    redis_timeout_ms: float = Field(
+        100, gt=0, le=10_000, description="milliseconds that a request waits for Redis at most"
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_form(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            RedisAddress.parse(url.get_secret_value())
+        return url
 
 
 def variable(field: str) -> str:
@@ -105,8 +125,14 @@ def _lines(cls: type[Settings], error: ValidationError) -> list[str]:
         if problem["type"] == "missing":
             lines.append(f"{variable(name)} is not set; it is required{meaning}")
         else:
-            lines.append(f"{variable(name)}={problem['input']!r}: {_lower(problem['msg'])}{meaning}")
+            shown = "" if field and _is_secret(field) else f"={problem['input']!r}"
+            reason = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{variable(name)}{shown}: {_lower(reason)}{meaning}")
     return lines
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def _lower(message: str) -> str:

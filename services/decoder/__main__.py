@@ -9,7 +9,7 @@ import torch
 from prometheus_client import CollectorRegistry
 from pydantic import Field
 
-from nextvec.cache import Cache, CacheMetrics
+from nextvec.cache import MAX_BYTES, Cache, CacheMetrics
 from nextvec.errors import SettingsError
 from nextvec.family import Family
 from nextvec.logs import configure_logs
@@ -37,6 +37,7 @@ class DecoderSettings(StageSettings):
     backend: str = Field("native", min_length=1, description="engine: a file in services/decoder/backends")
     threads: int | None = Field(None, ge=1, description="threads of one computation; unset for torch's own")
     cache_entries: int = Field(20_000, ge=1, description="decoded rungs kept in the process")
+    cache_bytes: int = Field(MAX_BYTES, ge=2**16, description="size of all of them, in bytes")
     cache_ttl_seconds: float = Field(86_400, gt=0, description="age at which a decoded rung is forgotten")
 
 
@@ -56,8 +57,11 @@ async def serve_decoder(
         CacheMetrics(metrics.registry, STAGE.name),
         entries=settings.cache_entries,
         ttl_s=settings.cache_ttl_seconds,
+        max_bytes=settings.cache_bytes,
         redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
+        redis_timeout_s=settings.redis_timeout_ms / 1000,
     )
+    await cache.connect()
     ladder = Ladder(
         Keys(family.space, engine.digest),
         scheduler,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextvec.cache import Cache
+from nextvec.deadline import Deadline
 from nextvec.flight import SingleFlight
 from services.decoder.cache import Keys
 from services.decoder.metrics import DecoderMetrics
@@ -70,6 +71,15 @@ class Decoded:
     compute_ms: float
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """A rung, and what it took; not computed is what another process reached, for which this one waited."""
+
+    standing: Standing
+    queue_ms: float
+    computed: bool
+
+
 @dataclass
 class _Climb:
     """How far a request has come."""
@@ -77,6 +87,7 @@ class _Climb:
     order: Order
     listen: Listen
     key: str
+    deadline: Deadline | None = None
     standing: Standing | None = None
     fetched: bool = False
     computed: bool = False
@@ -90,7 +101,7 @@ class _Climb:
 
 
 class Ladder:
-    """Climbs for every request; equal rungs of equal vectors are computed once."""
+    """Climbs for every request; equal rungs of equal vectors are computed once, in one of all decoders."""
 
     def __init__(
         self,
@@ -105,15 +116,21 @@ class Ladder:
         self._scheduler = scheduler
         self._cache = cache
         self._metrics = metrics
-        self._flights: SingleFlight[Hypothesis, tuple[Standing, Spent]] = SingleFlight()
+        self._flights: SingleFlight[Hypothesis, _Reached] = SingleFlight()
 
-    async def climb(self, order: Order, listen: Listen = lambda hypothesis: None) -> Decoded:
+    async def climb(
+        self,
+        order: Order,
+        listen: Listen = lambda hypothesis: None,
+        deadline: Deadline | None = None,
+    ) -> Decoded:
         """Decodes one vector; `listen` hears every hypothesis as it forms.
 
-        Raises what the scheduler raises.
+        Raises what the scheduler raises: QueueFull at once where the vector could not be decoded by
+        `deadline`. It does not end work that is under way, which is the caller's to cancel.
         """
         started = time.monotonic()
-        climb = _Climb(order, listen, self._keys.of(order.vector))
+        climb = _Climb(order, listen, self._keys.of(order.vector), deadline)
         for rung in order.rungs:
             standing = climb.standing = await self._stand(climb, rung)
             checks = () if order.skip_checks else tuple(check(standing.best.text, order.source))
@@ -149,24 +166,28 @@ class Ladder:
 
         leads = False
 
-        async def work(publish: Listen) -> tuple[Standing, Spent]:
+        async def work(publish: Listen) -> _Reached:
             nonlocal leads
             leads = True
-            standing, spent = await self._walk(climb, rung, publish)
-            self._cache.put(key, standing.without_vectors())
-            return standing, spent
+            began = time.monotonic()
+            async with self._cache.turn(key) as turn:
+                if turn.found is not None:
+                    return _Reached(turn.found, 1000 * (time.monotonic() - began), computed=False)
+                standing, spent = await self._walk(climb, rung, publish)
+                turn.result = standing.without_vectors()
+            return _Reached(standing, spent.queue_ms, computed=True)
 
-        climb.computed = True
-        standing, spent = await self._flights.run(key, work, climb.hear)
-        climb.queue_ms += spent.queue_ms
-        if not leads:
+        reached = await self._flights.run(key, work, climb.hear)
+        climb.computed |= reached.computed
+        climb.queue_ms += reached.queue_ms
+        if not leads or not reached.computed:
             self._metrics.shared.inc()
-        return standing
+        return reached.standing
 
     async def _walk(self, climb: _Climb, rung: int, publish: Listen) -> tuple[Standing, Spent]:
         target = torch.tensor(climb.order.vector)
         walk = climb.standing.resume(target) if climb.standing else Walk(target)
-        spent = await self._scheduler.run(walk, rung, publish)
+        spent = await self._scheduler.run(walk, rung, publish, climb.deadline)
         return walk.standing, spent
 
     async def _quotable(self, order: Order) -> Quotable | None:

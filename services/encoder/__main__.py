@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import Field
 
 from nextvec.batching import BatchQueue
-from nextvec.cache import Cache, CacheMetrics
+from nextvec.cache import MAX_BYTES, Cache, CacheMetrics
 from nextvec.family import Family
 from nextvec.logs import configure_logs
 from nextvec.metrics import Metrics, Model
@@ -35,6 +35,7 @@ class EncoderSettings(StageSettings):
     queue_limit: int = Field(4096, ge=1, description="texts that may wait; more are refused")
     threads: int | None = Field(None, ge=1, description="threads of one computation; unset for torch's own")
     cache_entries: int = Field(10_000, ge=1, description="encoded texts kept in the process")
+    cache_bytes: int = Field(MAX_BYTES, ge=2**16, description="size of all of them, in bytes")
     cache_ttl_seconds: float = Field(86_400, gt=0, description="age at which an encoded text is forgotten")
 
 
@@ -61,8 +62,11 @@ async def serve_encoder(
         CacheMetrics(metrics.registry, STAGE.name),
         entries=settings.cache_entries,
         ttl_s=settings.cache_ttl_seconds,
+        max_bytes=settings.cache_bytes,
         redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
+        redis_timeout_s=settings.redis_timeout_ms / 1000,
     )
+    await cache.connect()
     model_id = f"{family.name}/encoder-{family.space[-12:]}"
     metrics.models(STAGE.name, lambda: [Model(model_id, family.space)])
     servicer = EncoderService(engine, queue, cache, family, model_id)

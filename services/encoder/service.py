@@ -71,14 +71,16 @@ class EncoderService(EncoderServiceServicer):
             tokens = await self._tokens(texts, missing)
             done = await self._queue.submit(tokens, size=len(tokens), deadline=deadline)
             timing = Timing(queue_ms=done.queue_ms, compute_ms=done.compute_ms)
+            encoded: dict[str, Encoded] = {}
             for index, ids, vector in zip(missing, tokens, done.value, strict=True):
-                known[index] = encoded = Encoded(vector, len(ids))
-                self._cache.put(keys[index], encoded)
-        results = [encoded for encoded in known if encoded is not None]
+                # A copy, so that an entry does not keep the vectors of its whole batch.
+                known[index] = encoded[keys[index]] = Encoded(vector.copy(), len(ids))
+            self._cache.put(encoded)
+        results = [found for found in known if found is not None]
         return EncodeResponse(
             result=EncodeResult(
-                vectors=to_block(np.stack([encoded.vector for encoded in results]), self._space),
-                token_counts=[encoded.tokens for encoded in results],
+                vectors=to_block(np.stack([result.vector for result in results]), self._space),
+                token_counts=[result.tokens for result in results],
                 timing=timing,
                 model_id=self._model_id,
             )

@@ -1,4 +1,4 @@
-"""A toy encoder behind a real server on a free port."""
+"""A toy encoder behind a real server on a free port, and caches."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +15,7 @@ from nextvec.stream import serve_items
 from nextvec.tracing import NO_TRACING, Tracing
 from nextvec.v1 import encoder_pb2_grpc
 from nextvec.v1.encoder_pb2 import EncodeResponse
+from tests.nextvec.caches import text_cache
 
 Handle = Callable[..., Awaitable[EncodeResponse]]
 
@@ -64,3 +65,17 @@ def serving():
             await asyncio.wait_for(server.drain(), 10)
 
     return start
+
+
+@pytest.fixture
+async def cache_at():
+    """`cache_at(redis_url, ...)`: caches of strings that are closed in the end."""
+    caches = []
+
+    def build(*arguments, **limits):
+        caches.append(text_cache(*arguments, **limits))
+        return caches[-1]
+
+    yield build
+    for cache in caches:
+        await cache.close()

@@ -142,7 +142,6 @@ async def test_the_second_request_is_a_hit_and_computes_nothing(ladder_of):
     assert second.hypotheses == ()
     assert len(script.runs) == 1
     assert second.queue_ms == 0
-    assert second.compute_ms < 1
 
 
 async def test_a_cached_text_is_checked_against_every_source_anew(ladder_of):
@@ -176,7 +175,6 @@ async def test_failed_texts_fail_again_from_the_cache(ladder_of):
     assert second.cache_hit
     assert len(script.runs) == 3
     assert script.embedded == 1, "what is quoted is remembered too"
-    assert second.compute_ms < 1
 
 
 async def test_bypassing_the_cache_neither_reads_nor_writes(ladder_of):
