@@ -86,9 +86,11 @@ class ToyStage:
         for response in handle(request):
             yield response
 
-    async def start(self, port=0):
+    async def start(self, port=0, **settings):
         service = Service(stage_named(self.name).service, self.add, self)
-        self.server = Server(ServerSettings(drain_seconds=1), port, [service], Metrics(CollectorRegistry()))
+        self.server = Server(
+            ServerSettings(**{"drain_seconds": 1, **settings}), port, [service], Metrics(CollectorRegistry())
+        )
         await self.server.start()
 
     @property

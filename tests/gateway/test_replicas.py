@@ -1,0 +1,274 @@
+"""A gateway over several decoders on real sockets, some of which fail, hang, leave or come."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+import trustme
+from prometheus_client import CollectorRegistry
+
+from gateway.metrics import GatewayMetrics
+from gateway.replicas import Replicas
+from gateway.settings import GatewaySettings
+from gateway.stage_client import Call
+from gateway.stages import Stages
+from nextvec.addresses import write_list
+from nextvec.channel import open_channel
+from nextvec.deadline import Deadline
+from nextvec.errors import InvalidInput, QueueFull, StageUnavailable
+from nextvec.settings import TlsSettings
+from nextvec.v1.decoder_pb2 import DecodeRequest
+from nextvec.v1.decoder_pb2_grpc import DecoderServiceStub
+from tests.gateway.conftest import item
+from tests.gateway.toys import ToyDecoder
+
+PATIENT = dict.fromkeys(
+    ("budget_seconds", "encode_seconds", "lvm_seconds", "snap_seconds", "decode_seconds"), 20
+)
+"""These tests are about who is asked, on machines that may be busy."""
+
+
+@pytest.fixture
+def decoders(serving, tmp_path):
+    """`async with decoders(count) as (system, toys, listed)`; `listed(toys)` changes who is in service."""
+
+    @asynccontextmanager
+    async def start(count, **settings):
+        toys = [ToyDecoder() for _ in range(count)]
+        for toy in toys:
+            await toy.start()
+        path = tmp_path / "decoders"
+
+        def listed(serving):
+            write_list(path, [toy.address for toy in serving])
+
+        listed(toys)
+        try:
+            async with serving(**{**PATIENT, "decoder_address": f"file:{path}", **settings}) as system:
+                yield system, toys, listed
+        finally:
+            for toy in toys:
+                await toy.server.drain()
+
+    return start
+
+
+async def decoded(system, count, at_once=4):
+    """Asks that many times; all must have been decoded."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def one():
+        async with slots:
+            response = await system.complete(on="direct", bypass_cache=True)
+            assert not response.degraded
+
+    await asyncio.gather(*(one() for _ in range(count)))
+
+
+def counted(toys):
+    return [len(toy.requests) for toy in toys]
+
+
+async def test_requests_go_round_over_the_replicas(decoders):
+    async with decoders(3) as (system, toys, _):
+        # A connection may still be made when the first request comes.
+        await decoded(system, 3)
+        for toy in toys:
+            toy.requests.clear()
+        await decoded(system, 30, at_once=1)
+        assert counted(toys) == [10, 10, 10]
+
+
+async def test_a_replica_that_is_slow_is_given_less(decoders):
+    async with decoders(2) as (system, (slow, fast), _):
+        release = asyncio.Event()
+        slow.before = lambda request: release.wait()
+        work = asyncio.create_task(decoded(system, 20, at_once=3))
+        await system.until(lambda: len(fast.requests) >= 10)
+        assert len(slow.requests) <= 3
+        release.set()
+        await work
+
+
+async def test_a_replica_that_comes_is_used_and_one_that_leaves_is_not(decoders):
+    async with decoders(2) as (system, (one, two), listed):
+        listed([one])
+        await asyncio.sleep(1)
+        two.requests.clear()
+        await decoded(system, 6)
+        assert not two.requests
+        listed([one, two])
+        async with asyncio.timeout(5):
+            while not two.requests:
+                await decoded(system, 1)
+
+
+async def test_what_a_leaving_replica_has_in_flight_is_finished(decoders):
+    async with decoders(2) as (system, (one, two), listed):
+        listed([one])
+        await asyncio.sleep(1)
+        started, release = asyncio.Event(), asyncio.Event()
+
+        async def before(request):
+            started.set()
+            await release.wait()
+
+        one.before = before
+        work = asyncio.create_task(system.complete(on="direct"))
+        await asyncio.wait_for(started.wait(), 5)
+        listed([two])
+        await asyncio.sleep(1)
+        await decoded(system, 2)
+        release.set()
+        assert not (await work).degraded
+        assert len(one.requests) == 1
+
+
+async def test_a_list_that_is_gone_for_a_moment_changes_nothing(decoders, tmp_path):
+    async with decoders(2) as (system, toys, listed):
+        (tmp_path / "decoders").unlink()
+        await asyncio.sleep(1)
+        await decoded(system, 4)
+        (tmp_path / "decoders").write_text("nonsense")
+        await asyncio.sleep(1)
+        await decoded(system, 4)
+        listed(toys)
+
+
+async def test_a_stage_with_no_replica_is_named_and_one_that_starts_is_used(decoders):
+    async with decoders(1, encoder_address="file:/nowhere") as (system, _, _):
+        with pytest.raises(StageUnavailable, match=r"the encoder stage at file:/nowhere cannot be reached"):
+            await system.complete()
+
+
+async def test_a_decoder_that_refuses_is_left_for_one_that_does_not(decoders):
+    async with decoders(2) as (system, (full, free), _):
+
+        async def refuse(request):
+            raise QueueFull("the queue is full", 5_000)
+
+        full.before = refuse
+        await decoded(system, 10)
+        assert len(free.requests) == 10
+        assert system.sample("retries_total", stage="decoder", reason="full") == len(full.requests)
+
+
+async def test_a_full_stage_is_waited_for_where_the_deadline_allows(decoders):
+    async with decoders(1) as (system, (toy,), _):
+
+        async def refuse_once(request):
+            if len(toy.requests) == 1:
+                raise QueueFull("the queue is full", 20)
+
+        toy.before = refuse_once
+        await decoded(system, 1)
+        assert len(toy.requests) == 2
+        toy.requests.clear()
+
+        async def refuse_for_long(request):
+            raise QueueFull("the queue is full", 60_000)
+
+        toy.before = refuse_for_long
+        with pytest.raises(QueueFull):
+            await system.complete(on="direct")
+        assert len(toy.requests) == 1
+
+
+async def test_bad_input_is_never_sent_twice(decoders):
+    async with decoders(3) as (system, toys, _):
+
+        async def refuse(request):
+            raise InvalidInput("rungs is wrong")
+
+        for toy in toys:
+            toy.before = refuse
+        with pytest.raises(InvalidInput, match="rungs is wrong"):
+            await system.complete(on="direct")
+        assert sum(counted(toys)) == 1
+
+
+async def test_the_budget_bounds_what_a_failing_stage_is_given(decoders):
+    async with decoders(2) as (_, toys, _):
+
+        async def fail(request):
+            raise QueueFull("the queue is full", 60_000)
+
+        for toy in toys:
+            toy.before = fail
+        # Below the pipeline, whose breaker would leave the stage alone.
+        address = ",".join(toy.address for toy in toys)
+        stages = Stages(
+            GatewaySettings(**PATIENT, decoder_address=address), GatewayMetrics(CollectorRegistry())
+        )
+        try:
+            for _ in range(250):
+                with pytest.raises(QueueFull):
+                    await stages.decode(DecodeRequest(), Call("a", Deadline.after(20)), print)
+        finally:
+            await stages.close()
+        # A burst of 128, and a fifth of 250 calls.
+        assert 250 + 128 <= sum(counted(toys)) <= 250 + 128 + 50 + 1
+
+
+async def test_hypotheses_that_were_passed_on_are_not_told_again_by_another_replica(decoders):
+    async with decoders(2) as (system, toys, _):
+        broken = []
+
+        def breaking(toy):
+            decode = toy.decode
+
+            def decode_and_break(request):
+                for response in decode(request):
+                    if not broken and response.HasField("result"):
+                        broken.append(toy)
+                        raise StageUnavailable("the decoder is draining")
+                    yield response
+
+            return decode_and_break
+
+        for toy in toys:
+            toy.decode = breaking(toy)
+        responses = await system.generate(item("a", hypotheses=True), on="direct")
+        steps = [r.hypothesis.hypothesis.step for r in responses if r.HasField("hypothesis")]
+        assert steps == [0, 1]
+        assert responses[-1].complete.chunks[0].text.startswith("decoded")
+        assert counted(toys) == [1, 1]
+        assert system.sample("retries_total", stage="decoder", reason="unavailable") == 1
+
+
+async def test_a_replica_that_does_not_answer_is_set_aside(decoders):
+    async with decoders(2, decode_seconds=1) as (system, (paused, other), _):
+        paused.before = lambda request: asyncio.sleep(60)
+        responses = [await system.complete(on="direct", bypass_cache=True) for _ in range(12)]
+        assert sum(bool(response.degraded) for response in responses) <= 1
+        assert len(paused.requests) <= 1
+        assert len(other.requests) >= 11
+
+
+async def test_the_name_that_an_address_was_found_under_is_what_its_certificate_must_show(tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = TlsSettings(tls_ca=tmp_path / "ca.pem")
+    decoder = ToyDecoder()
+    for name, fits in (("localhost", True), ("elsewhere.example", False)):
+        pair = authority.issue_cert(name)
+        pair.private_key_pem.write_to_path(tmp_path / "key.pem")
+        pair.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+        await decoder.start(tls_certificate=tmp_path / "certificate.pem", tls_key=tmp_path / "key.pem")
+
+        def connect(endpoint):
+            return open_channel(endpoint.address, tls, name=endpoint.name, one_replica=True)
+
+        port = decoder.server.port
+        replicas = Replicas("decoder", f"localhost:{port}", connect, DecoderServiceStub)
+        try:
+            if fits:
+                async with asyncio.timeout(10):
+                    while not replicas.ready():  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+            else:
+                await asyncio.sleep(1)
+                assert not replicas.ready()
+        finally:
+            await replicas.close()
+            await decoder.server.drain()
