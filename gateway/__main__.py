@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.authentication import KeyInterceptor
 from gateway.board import RouteBoard
+from gateway.breaker import Breaker
 from gateway.completions import Admission, Completions
 from gateway.cutting import Cutter
 from gateway.keys import Keyring
@@ -29,7 +30,6 @@ from nextvec.server import Server, Service, run, serve
 from nextvec.settings import variable
 from nextvec.tracing import start_tracing
 from nextvec.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
-
 
 log = get_log(__name__)
 
@@ -55,7 +55,7 @@ async def serve_gateway(
     tracing = start_tracing("gateway", settings.otlp_endpoint)
     stages = Stages(settings, own_metrics, tracing)
     completions = Completions(
-        Pipeline(stages, cutter, space),
+        Pipeline(stages, cutter, space, _breaker(settings, own_metrics)),
         Limits(settings.max_chunks, bound),
         Admission(settings.max_in_flight),
         Meter(keyring, KeyMetrics(metrics.registry)),
@@ -89,6 +89,18 @@ def _keyring(settings: GatewaySettings) -> Keyring | None:
             remedy=f"set {variable('tls_certificate')} and {variable('tls_key')}, or end TLS in front",
         )
     return Keyring(settings.api_keys_file)
+
+
+def _breaker(settings: GatewaySettings, metrics: GatewayMetrics) -> Breaker:
+    """The decoder's; the decoder can be held against it where it had a quarter of its time."""
+    return Breaker(
+        "decoder",
+        metrics,
+        share=settings.breaker_share,
+        window_seconds=settings.breaker_window_seconds,
+        open_seconds=settings.breaker_open_seconds,
+        fair_seconds=settings.decode_seconds / 4,
+    )
 
 
 async def main() -> None:

@@ -127,6 +127,8 @@ class Completions:
         self._metrics.contexts.labels(_source(response)).inc()
         for stage in run.without:
             self._metrics.degraded.labels(stage).inc()
+        for reason in run.quoted:
+            self._metrics.extractive.labels(reason).inc()
         for chunk in response.chunks:
             origin = "extractive" if chunk.extractive else "cache" if chunk.cache_hit else "decoded"
             self._metrics.chunks.labels(response.route, origin).inc()

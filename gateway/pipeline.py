@@ -4,11 +4,13 @@ import time
 
 import numpy as np
 
+from gateway.breaker import Breaker
 from gateway.context import NEAR_DUPLICATE, SLOTS, Context, Found, fill
 from gateway.cutting import Cutter
 from gateway.limits import Work
-from gateway.run import Emit, Run, survivable
-from gateway.stages import Call, Stages
+from gateway.run import Emit, Run, reason_of, survivable
+from gateway.stage_client import Call
+from gateway.stages import Stages
 from gateway.target import Target, copy_of_context, raw, snapped
 from nextvec.deadline import Deadline
 from nextvec.errors import DeadlineExceeded, InvalidInput, NextvecError, StageUnavailable
@@ -26,8 +28,10 @@ RESERVE_SECONDS = 0.05
 class Pipeline:
     """Works requests in one space over the stages. Holds nothing of a request."""
 
-    def __init__(self, stages: Stages, cutter: Cutter, space: str) -> None:
+    def __init__(self, stages: Stages, cutter: Cutter, space: str, breaker: Breaker) -> None:
+        """`breaker` is the decoder's."""
         self._stages = stages
+        self._breaker = breaker
         self._cutter = cutter
         self._space = space
 
@@ -161,13 +165,17 @@ class Pipeline:
 
         call = Call(run.call.request_id, Deadline(run.call.deadline.at - RESERVE_SECONDS))
         try:
-            result, timing = await self._stages.decode(request, call, hear)
+            with self._breaker.guard(call.deadline):
+                result, timing = await self._stages.decode(request, call, hear)
         except NextvecError as error:
             if not survivable(error):
                 raise
             run.degraded("decoder", f"{error.message}; the nearest known text is quoted")
+            run.quoted.append(reason_of(error))
             return target.quote()
         run.finished(timing, result.model_id)
+        if result.extractive:
+            run.quoted.append("checks")
         return _chunk(result, target)
 
     def _block(self, vectors: Array) -> VectorBlock:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gateway.breaker import BreakerOpen
 from gateway.limits import Work
-from gateway.stages import Call
+from gateway.stage_client import Call
 from nextvec.errors import DeadlineExceeded, FailedPrecondition, NextvecError, StageUnavailable, WrongSpace
 from nextvec.v1.gateway_pb2 import Chunk, CompleteResponse, HypothesisFormed, StageFinished, StageTiming
 
@@ -16,7 +17,10 @@ Emit = Callable[[Event], None]
 
 @dataclass
 class Run:
-    """State of one request. `response` is filled in as stages finish; `index` is the chunk being made."""
+    """State of one request. `response` is filled in as stages finish; `index` is the chunk being made.
+
+    `without` names the stages that the answer goes without, `quoted` says why chunks are quotations.
+    """
 
     work: Work
     call: Call
@@ -24,6 +28,7 @@ class Run:
     response: CompleteResponse = field(default_factory=CompleteResponse)
     index: int = 0
     without: list[str] = field(default_factory=list)
+    quoted: list[str] = field(default_factory=list)
     _timings: list[StageTiming] = field(default_factory=list)
 
     def finished(self, timing: StageTiming, model_id: str) -> None:
@@ -56,3 +61,9 @@ def survivable(error: NextvecError) -> bool:
     """
     lesser = isinstance(error, StageUnavailable | DeadlineExceeded | FailedPrecondition)
     return lesser and not isinstance(error, WrongSpace)
+
+
+def reason_of(error: NextvecError) -> str:
+    """Why a text is quoted, as the metric says it, where the decoder ended with a survivable error."""
+    reasons = {BreakerOpen: "breaker", StageUnavailable: "unavailable", DeadlineExceeded: "late"}
+    return next((reason for cls, reason in reasons.items() if isinstance(error, cls)), "precondition")

@@ -83,6 +83,11 @@ class BatchQueue(Generic[Item, Result]):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     @property
+    def max_batch(self) -> int:
+        """Units of work computed together."""
+        return self._max_batch
+
+    @property
     def waiting(self) -> int:
         """Units of work in the queue, those being computed not counted."""
         return self._waiting
@@ -143,9 +148,7 @@ class BatchQueue(Generic[Item, Result]):
         if self._metrics:
             self._metrics.refused.inc()
         delay = max(1, math.ceil(1000 * (self._seconds_per_batch + wait)))
-        raise QueueFull(
-            f"the {self._name} queue {reason}; try again in {delay} ms", retry_delay_ms=delay
-        )
+        raise QueueFull(f"the {self._name} queue {reason}; try again in {delay} ms", retry_delay_ms=delay)
 
     def _count(self, change: int) -> None:
         self._waiting += change

@@ -25,6 +25,9 @@ from nextvec.tracing import NO_TRACING, Tracing
 
 log = get_log(__name__)
 
+MAX_STREAMS = 1024
+"""Calls at once on one connection; more wait at the client. A gateway has fewer requests in flight."""
+
 
 @dataclass(frozen=True)
 class Service:
@@ -141,6 +144,12 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # More calls of a client than this wait on its side; one client cannot hold any number of them open.
+        ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
+        # A client that went without a word is found out, and what it held is freed; by default in two hours.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
         # Otherwise two processes share the port in silence, each getting some of the requests.
         ("grpc.so_reuseport", 0),
         # With no limit of grace: calls in flight on a connection that has come of age run to their end.

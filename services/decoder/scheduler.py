@@ -114,8 +114,8 @@ class Scheduler:
             reason = f"is full: {waiting} of {limit} vectors wait"
         elif waiting and not resumed and deadline and wait > deadline.remaining:
             reason = (
-                f"is too long: {waiting} vectors wait, one more would take about {1000 * wait:.0f} ms, and its "
-                f"deadline is in {1000 * deadline.remaining:.0f} ms"
+                f"is too long: {waiting} vectors wait, one more would take about {1000 * wait:.0f} ms, and "
+                f"its deadline is in {1000 * deadline.remaining:.0f} ms"
             )
         else:
             return

@@ -52,7 +52,7 @@ class DecoderService(DecoderServiceServicer):
             try:
                 async with asyncio.timeout(deadline.remaining if deadline else None):
                     listen = formed.put_nowait if request.stream_hypotheses else lambda hypothesis: None
-                    return await self._ladder.climb(order, listen)
+                    return await self._ladder.climb(order, listen, deadline)
             finally:
                 formed.put_nowait(None)
 

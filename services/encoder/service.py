@@ -19,7 +19,7 @@ from nextvec.stream import serve_items
 from nextvec.v1.encoder_pb2 import EncodeRequest, EncodeResponse, EncodeResult
 from nextvec.v1.encoder_pb2_grpc import EncoderServiceServicer
 from nextvec.v1.vectors_pb2 import Timing
-from nextvec.vectors import to_block
+from nextvec.vectors import Array, to_block
 from services.encoder.cache import Encoded, key_of
 from services.encoder.engine import EncoderEngine, Tokens
 
@@ -69,10 +69,9 @@ class EncoderService(EncoderServiceServicer):
         timing = Timing()
         if missing:
             tokens = await self._tokens(texts, missing)
-            done = await self._queue.submit(tokens, size=len(tokens), deadline=deadline)
-            timing = Timing(queue_ms=done.queue_ms, compute_ms=done.compute_ms)
+            vectors, timing = await self._compute(tokens, deadline)
             encoded: dict[str, Encoded] = {}
-            for index, ids, vector in zip(missing, tokens, done.value, strict=True):
+            for index, ids, vector in zip(missing, tokens, vectors, strict=True):
                 # A copy, so that an entry does not keep the vectors of its whole batch.
                 known[index] = encoded[keys[index]] = Encoded(vector.copy(), len(ids))
             self._cache.put(encoded)
@@ -85,6 +84,23 @@ class EncoderService(EncoderServiceServicer):
                 model_id=self._model_id,
             )
         )
+
+    async def _compute(self, tokens: Tokens, deadline: Deadline | None) -> tuple[list[Array], Timing]:
+        """Vectors of N texts, a batch's worth at a time, so that short items come in between."""
+        vectors: list[Array] = [np.empty(0, np.float32)] * len(tokens)
+        timing = Timing()
+        # Texts of like lengths go together, as in the engine.
+        order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
+        for start in range(0, len(order), self._queue.max_batch):
+            part = order[start : start + self._queue.max_batch]
+            done = await self._queue.submit(
+                [tokens[index] for index in part], size=len(part), deadline=deadline
+            )
+            timing.queue_ms += done.queue_ms
+            timing.compute_ms += done.compute_ms
+            for index, vector in zip(part, done.value, strict=True):
+                vectors[index] = vector
+        return vectors, timing
 
     def _check(self, texts: Sequence[str]) -> None:
         if not 0 < len(texts) <= MAX_TEXTS:

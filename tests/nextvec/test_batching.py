@@ -55,6 +55,83 @@ async def test_a_batch_is_bounded_by_units_of_work_and_a_larger_item_runs_alone(
     assert model.batches == [[0, 1], [2], [3], [4]]
 
 
+HOUR_MS = 3_600_000
+"""As the bound on waiting: a test that waits for it hangs."""
+
+
+async def test_a_lone_item_does_not_wait_for_company(model):
+    q = queue(model, max_wait_ms=HOUR_MS)
+    async with asyncio.timeout(10):
+        for n in range(5):
+            await q.submit(n)
+    assert model.batches == [[0], [1], [2], [3], [4]]
+
+
+async def test_what_arrives_while_a_batch_computes_makes_up_the_next(model):
+    q = queue(model, max_wait_ms=0, max_batch=64, queue_limit=100)
+    async with asyncio.timeout(10):
+        model.gate.clear()
+        first = asyncio.create_task(q.submit(0))
+        await model.busy()
+        rest = [asyncio.create_task(q.submit(n)) for n in range(1, 40)]
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.gather(first, *rest)
+    assert model.batches == [[0], list(range(1, 40))]
+
+
+async def one_after_another(q, count):
+    """Submits items of one burst, each in a later turn of the loop."""
+    tasks = []
+    for n in range(count):
+        tasks.append(asyncio.create_task(q.submit(n)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+
+async def test_a_burst_is_waited_for_once_bursts_are_known_to_come(model):
+    # A second is long beside the turns of a loop, and short enough to wait for once.
+    q = queue(model, max_wait_ms=1000, max_batch=64, queue_limit=100)
+    model.gate.clear()
+    learning = asyncio.create_task(one_after_another(q, 60))
+    await asyncio.sleep(0.1)
+    model.gate.set()
+    await learning
+    model.batches.clear()
+    await one_after_another(q, 20)
+    assert [len(batch) for batch in model.batches] == [20]
+    # Whoever then is alone is waited for less and less, and soon not at all.
+    for n in range(30):
+        await q.submit(n)
+    async with asyncio.timeout(0.9):
+        await q.submit(30)
+
+
+async def test_an_item_that_would_wait_past_its_deadline_is_refused_at_once(model):
+    q = queue(model, max_wait_ms=0, max_batch=1, queue_limit=100)
+    model.gate.clear()
+    slow = asyncio.create_task(q.submit(0))
+    await model.busy()
+    await asyncio.sleep(0.2)
+    model.gate.set()
+    await slow
+    model.started.clear()
+    model.gate.clear()
+    running = asyncio.create_task(q.submit(1))
+    await model.busy()
+    waiting = [asyncio.create_task(q.submit(n)) for n in range(2, 10)]
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull, match=r"8 units wait, for about \d+ ms, and the deadline is in") as caught:
+        await q.submit(10, deadline=Deadline.after(0.1))
+    assert caught.value.retry_delay_ms > 100
+    patient = asyncio.create_task(q.submit(11, deadline=Deadline.after(60)))
+    await asyncio.sleep(0)
+    model.gate.set()
+    await asyncio.gather(running, patient, *waiting)
+    assert [10] not in model.batches
+
+
 async def test_items_of_different_keys_are_never_in_one_batch(model):
     q = queue(model, key=lambda item: item % 2)
     await asyncio.gather(*(q.submit(n) for n in range(8)))

@@ -6,6 +6,7 @@ import threading
 import pytest
 import torch
 
+from nextvec.deadline import Deadline
 from nextvec.errors import QueueFull, StageUnavailable
 from services.decoder.engine import Engine
 from services.decoder.scheduler import Scheduler
@@ -115,6 +116,62 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back(slow):
     engine.go.release(100)
     await asyncio.gather(*tasks)
     assert engine.most == 2
+
+
+async def test_a_walk_that_could_not_be_done_in_time_is_refused_at_once(slow):
+    engine, scheduler = slow
+    first = [asyncio.create_task(scheduler.run(Walk(torch.zeros(1)), 0)) for _ in range(2)]
+    await asyncio.sleep(0.3)
+    engine.go.release(1)
+    await asyncio.gather(*first)
+    running = [asyncio.create_task(scheduler.run(Walk(torch.zeros(1)), 0)) for _ in range(2)]
+    await settle()
+    waiting = asyncio.create_task(scheduler.run(Walk(torch.zeros(1)), 0, deadline=Deadline.after(60)))
+    await settle()
+    walk = Walk(torch.zeros(1))
+    with pytest.raises(QueueFull, match="1 vectors wait, one more would take about") as refusal:
+        await scheduler.run(walk, 0, deadline=Deadline.after(0.03))
+    assert refusal.value.retry_delay_ms > 30
+    engine.go.release(100)
+    await asyncio.gather(*running, waiting)
+    assert walk not in engine.started
+
+
+async def test_a_hurried_walk_is_taken_where_nobody_waits(slow):
+    engine, scheduler = slow
+    first = asyncio.create_task(scheduler.run(Walk(torch.zeros(1)), 0))
+    await asyncio.sleep(0.3)
+    engine.go.release(100)
+    await first
+    hurried = Walk(torch.zeros(1))
+    await scheduler.run(hurried, 0, deadline=Deadline.after(0.03))
+    assert hurried.steps == 0
+
+
+async def test_walks_that_a_cache_lets_begin_later_are_bounded_too(slow):
+    engine, scheduler = slow
+    begun = [Walk(torch.zeros(1), [Hypothesis(0, (n,), "", 0.0)]) for n in range(30)]
+    tasks = [asyncio.create_task(scheduler.run(walk, 1)) for walk in begun]
+    await settle()
+    engine.go.release(1000)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert any(isinstance(outcome, QueueFull) for outcome in outcomes)
+    assert sum(walk.steps == 1 for walk in begun) >= 2
+
+
+async def test_one_long_walk_does_not_hold_up_short_ones(slow):
+    engine, scheduler = slow
+    long = asyncio.create_task(scheduler.run(Walk(torch.zeros(1)), 50))
+    await settle()
+    shorts = [asyncio.create_task(scheduler.run(Walk(torch.zeros(1)), 0)) for _ in range(2)]
+    await settle()
+    # A turn each, and one that the long walk had begun by itself.
+    engine.go.release(3)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*shorts)
+    assert not long.done()
+    engine.go.release(1000)
+    await long
 
 
 async def test_a_walk_begun_earlier_is_not_refused_and_goes_first(slow):
