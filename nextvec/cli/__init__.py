@@ -3,6 +3,7 @@
 import typer
 
 from nextvec.cli import bank, bench, corpus, keys, models, sequences, train
+from nextvec.cli.capacity import capacity
 from nextvec.cli.complete import complete
 from nextvec.cli.demo import demo
 from nextvec.cli.doctor import doctor
@@ -27,6 +28,7 @@ app.command(rich_help_panel=_SYSTEM)(demo)
 app.command(rich_help_panel=_SYSTEM)(complete)
 app.command(rich_help_panel=_SYSTEM)(routes)
 app.command(rich_help_panel=_SYSTEM)(doctor)
+app.command(rich_help_panel=_SYSTEM)(capacity)
 
 _STAGES = "One stage at a time, on files"
 app.command(rich_help_panel=_STAGES)(encode)
