@@ -10,9 +10,10 @@ from benchmarks.bars import BARS
 from benchmarks.harness import Options, Spread, interleaved
 from benchmarks.results import Result, figure, held
 from nextvec.vectors import Array, unit
-from services.snap.bank import Bank, write_bank
+from services.snap.bank import Bank
 from services.snap.engine import ProjectItem, SearchItem, SnapEngine
 from services.snap.projection import NEIGHBOURS
+from services.snap.writing import write_bank
 
 FULL = 339_615
 """Vectors of the original's bank, for which the bars are; with fewer, they are held to nothing."""

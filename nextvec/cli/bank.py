@@ -14,9 +14,18 @@ app = typer.Typer(help="Banks of real text, which predictions are pulled onto.",
 @app.command()
 def build(
     folder: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(exists=True, help="Folders or files of .txt, .md or .jsonl(.gz) documents."),
-    ],
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of an encoded corpus (nextvec corpus encode), instead of documents; "
+            "nothing is encoded again.",
+        ),
+    ] = None,
     out_folder: Annotated[
         Path | None,
         typer.Option("--out", file_okay=False, help="Where the bank goes; without, the family's."),
@@ -25,25 +34,33 @@ def build(
     artifacts: Annotated[Path | None, typer.Option(help="Folder with families and models.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build a bank: cut the documents into chunks, encode them, index them."""
+    """Build a bank: cut documents into chunks, encode them, index them; or index an encoded corpus."""
     from dataclasses import asdict
 
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from nextvec.errors import InvalidInput
     from nextvec.family import Family
     from services.snap.bank import Bank
-    from training.bank import build_bank
+    from training.bank import build_bank, build_bank_of_corpus
+
+    if bool(folder) == bool(corpus):
+        raise InvalidInput("give either documents or --corpus, and not both")
 
     source = Family.open(family, (artifacts or artifacts_folder()) / "families")
     target = out_folder or source.part("bank")
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("encoding chunks", total=None)
-        for step in build_bank(folder, source, target):
-            progress.update(task, completed=step.done, total=step.total)
+        task = progress.add_task("reading", total=None)
+        for step in (
+            build_bank_of_corpus(corpus, source, target) if corpus else build_bank(folder, source, target)
+        ):
+            progress.update(task, description=step.step, completed=step.done, total=step.total)
     record = Bank.open(target, source.space).record
     if as_json:
         print_json({"folder": str(target), "id": record.id, **asdict(record)})
         return
     size = f"{record.entries:,} chunks of {record.documents:,} documents"
-    out.print(f"{target}: {size}, {record.id}", soft_wrap=True)
+    index = record.index
+    found = "exact search" if index.kind == "exact" else f"approximate search, recall {index.recall:.3f}"
+    out.print(f"{target}: {size}, {found}, {record.id}", soft_wrap=True)

@@ -10,6 +10,12 @@ from nextvec.vectors import Array, cosine, unit
 from services.snap.bank import Bank, Entry
 from services.snap.projection import DEFAULT_POLICY, NEIGHBOURS, Projection, near_duplicates, policy_named
 
+FARTHEST = 8192
+"""Nearest entries that are looked through for some that are not excluded. It bounds the work of a request,
+and is well above what it can ask for and exclude by id."""
+
+_SPARE = 64  # entries searched for at once beyond the neighbours asked for, where ids are excluded
+
 
 @dataclass(frozen=True)
 class ProjectItem:
@@ -71,6 +77,7 @@ class SnapEngine:
 
     def __init__(self, bank: Bank) -> None:
         self.bank = bank
+        self._farthest = min(FARTHEST, len(bank))
 
     def run(self, items: Sequence[ProjectItem | SearchItem]) -> list[Projected | Found | Exception]:
         """One answer per item, in order; an item that cannot be answered gets its error."""
@@ -119,7 +126,8 @@ class SnapEngine:
             return Found(neighbours, vectors, preceding, before_vectors)
         if not neighbours:
             raise FailedPrecondition(
-                f"the exclusions leave none of the {len(self.bank)} entries of the bank; exclude less"
+                f"the exclusions leave none of the {self._farthest} entries nearest to the vector; "
+                "exclude less"
             )
         projection = policy_named(item.policy)(vectors, cosines, item.query, item.context)
         return Projected(projection, neighbours, vectors, float(cosine(projection.vector, direction)))
@@ -132,15 +140,16 @@ class SnapEngine:
         cosines: Array,
         rows: np.ndarray,
     ) -> tuple[Array, np.ndarray]:
-        """The k best entries that are not excluded; looks further where too many are."""
+        """The k best entries that are not excluded; looks further, up to FARTHEST, where too many are."""
         while True:
             keep = ~np.isin(rows, list(item.exclude_ids))
             if item.exclude_cosine is not None:
                 keep &= ~near_duplicates(self.bank.raw(rows), references, item.exclude_cosine)
-            if keep.sum() >= item.k or len(rows) == len(self.bank):
+            if keep.sum() >= item.k or len(rows) >= self._farthest:
                 return cosines[keep][: item.k], rows[keep][: item.k]
-            (cosines,), (rows,) = self.bank.search(direction[None], 2 * len(rows))
+            farther = max(4 * len(rows), item.k + len(item.exclude_ids))
+            (cosines,), (rows,) = self.bank.search(direction[None], min(farther, self._farthest))
 
 
 def _wanted(item: ProjectItem | SearchItem) -> int:
-    return item.k + len(item.exclude_ids)
+    return item.k + min(len(item.exclude_ids), _SPARE)

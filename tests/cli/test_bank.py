@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.cli.toy_corpus import write_corpus
+
 
 @pytest.fixture
 def documents(tmp_path):
@@ -38,3 +40,20 @@ def test_a_folder_without_text_is_refused(nextvec, tmp_path):
     result = nextvec("bank", "build", tmp_path / "empty", "--out", tmp_path / "bank")
     assert result.exit_code == 2
     assert "no text" in result.stderr
+
+
+def test_an_encoded_corpus_becomes_a_bank_without_encoding_again(nextvec, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", documents=4, chunks=5)
+    result = nextvec("bank", "build", "--corpus", corpus, "--out", tmp_path / "bank", "--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert (record["documents"], record["entries"]) == (4, 20)
+    assert record["index"]["kind"] == "exact"
+    assert record["index"]["recall"] == 1
+
+
+def test_documents_and_a_corpus_together_are_refused_and_so_is_neither(nextvec, documents, tmp_path):
+    for arguments in ([documents, "--corpus", tmp_path], []):
+        result = nextvec("bank", "build", *arguments, "--out", tmp_path / "bank")
+        assert result.exit_code == 2
+        assert "either documents or --corpus" in result.stderr

@@ -1,10 +1,18 @@
 """Building a bank from documents with a toy family."""
 
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from nextvec import weights
+from nextvec.errors import WrongSpace
 from services.snap.bank import Bank, BankError
-from training.bank import BankProgress, build_bank
+from training.bank import BankProgress, build_bank, build_bank_of_corpus
+from training.corpus import SCHEMA
 
 
 class ToyFamily:
@@ -50,7 +58,7 @@ def documents(tmp_path):
 def test_a_folder_of_documents_becomes_a_bank(documents, tmp_path):
     family = ToyFamily(tmp_path / "family")
     progress = list(build_bank([documents], family, embedder=ToyEmbedder()))
-    assert progress == [BankProgress(7, 7)]
+    assert progress == [BankProgress(7, 7, "encoding"), BankProgress(7, 7, "indexing")]
     bank = Bank.open(tmp_path / "family" / "bank", "toy-1")
     entries = [bank.entry(row) for row in range(len(bank))]
     assert [(e.document_id, e.position) for e in entries] == [
@@ -82,3 +90,82 @@ def test_another_folder_for_the_bank_can_be_given(documents, tmp_path):
 def test_a_folder_without_text_makes_no_bank_and_says_so(tmp_path):
     with pytest.raises(BankError, match=f"no text in {tmp_path}"):
         list(build_bank([tmp_path], ToyFamily(tmp_path), embedder=ToyEmbedder()))
+
+
+@pytest.fixture
+def encoded(tmp_path):
+    """A corpus of two parts with random vectors; every third chunk is a heading."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for part in range(2):
+        rows = [
+            {
+                "document_id": f"document {part}-{number}",
+                "position": position,
+                "text": "Heading" if position % 3 == 0 else f"Chunk {position} of {part}-{number}.",
+                "title": "",
+                "source": f"source {part}",
+                "licence": "CC0-1.0",
+                "category": "",
+            }
+            for number in range(3)
+            for position in range(6)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / f"part-0000{part}.parquet")
+        np.save(folder / f"part-0000{part}.npy", random.standard_normal((18, 26)).astype(np.float16))
+    describe(folder)
+    return folder
+
+
+def describe(folder, space="toy-1"):
+    files = [{"file": f.name, "sha256": weights.sha256(f)} for f in sorted(folder.glob("*.npy"))]
+    (folder / "vectors.json").write_text(json.dumps({"space": space, "parts": files}))
+
+
+def test_an_encoded_corpus_becomes_a_bank_with_its_own_vectors(encoded, tmp_path):
+    steps = list(build_bank_of_corpus(encoded, ToyFamily(tmp_path)))
+    assert steps[:2] == [BankProgress(12, 24, "copying"), BankProgress(24, 24, "copying")]
+    bank = Bank.open(tmp_path / "bank", "toy-1")
+    assert (len(bank), bank.record.documents) == (24, 6)
+    assert bank.record.sources == ("source 0 (CC0-1.0)", "source 1 (CC0-1.0)")
+    vectors = np.concatenate([np.load(f) for f in sorted(encoded.glob("*.npy"))])
+    sentences = np.arange(len(vectors)) % 3 != 0  # the headings are left out
+    np.testing.assert_array_equal(bank.vectors, vectors[sentences])
+    entry = bank.entry(13)
+    assert (entry.text, entry.document_id, entry.position) == ("Chunk 2 of 1-0.", "document 1-0", 2)
+    assert [e.position for e in bank.preceding(15, 9)] == [1, 2, 4]
+
+
+def test_a_corpus_that_is_not_wholly_encoded_is_refused_with_the_remedy(encoded, tmp_path):
+    (encoded / "part-00001.npy").unlink()
+    with pytest.raises(BankError, match=r"1 of 2 parts .* have no vectors; nextvec corpus encode"):
+        list(build_bank_of_corpus(encoded, ToyFamily(tmp_path)))
+
+
+def test_a_corpus_of_another_space_is_refused_with_both_named(encoded, tmp_path):
+    describe(encoded, "gtr-1")
+    with pytest.raises(WrongSpace, match=r"'gtr-1'.*'toy-1'"):
+        list(build_bank_of_corpus(encoded, ToyFamily(tmp_path)))
+
+
+def test_vectors_that_changed_since_they_were_encoded_are_refused(encoded, tmp_path):
+    np.save(encoded / "part-00001.npy", np.ones((18, 26), dtype=np.float16))
+    with pytest.raises(BankError, match=r"part-00001.npy does not have the SHA-256 of vectors.json"):
+        list(build_bank_of_corpus(encoded, ToyFamily(tmp_path)))
+
+
+def test_vectors_of_other_chunks_are_refused_and_the_old_bank_stays(encoded, tmp_path):
+    list(build_bank_of_corpus(encoded, ToyFamily(tmp_path)))
+    before = Bank.open(tmp_path / "bank").record.id
+    np.save(encoded / "part-00001.npy", np.ones((17, 26), dtype=np.float16))
+    describe(encoded)
+    with pytest.raises(BankError, match="18 chunks, 17 vectors"):
+        list(build_bank_of_corpus(encoded, ToyFamily(tmp_path)))
+    assert Bank.open(tmp_path / "bank").record.id == before
+    assert not list((tmp_path / "bank").glob(".draft*"))
+
+
+def test_a_folder_that_is_no_corpus_is_refused(tmp_path):
+    with pytest.raises(BankError, match="is no corpus"):
+        list(build_bank_of_corpus(tmp_path, ToyFamily(tmp_path)))

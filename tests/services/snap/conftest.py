@@ -9,7 +9,8 @@ import pytest
 from nextvec.channel import open_channel
 from nextvec.v1 import snap_pb2_grpc
 from services.snap.__main__ import SnapSettings, serve_snap
-from services.snap.bank import Bank, write_bank
+from services.snap.bank import Bank
+from services.snap.writing import write_bank
 
 SPACE = "toy-000000000000"
 DOCUMENTS, CHUNKS = 6, 10

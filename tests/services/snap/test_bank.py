@@ -7,7 +7,8 @@ import pytest
 
 from nextvec.errors import InvalidInput, StartupError, WrongSpace
 from nextvec.vectors import unit
-from services.snap.bank import Bank, BankError, write_bank
+from services.snap.bank import Bank, BankError
+from services.snap.writing import write_bank
 from tests.services.snap.conftest import SPACE
 
 
