@@ -23,7 +23,7 @@ from gateway.stages import Stages
 from nextvec.errors import StartupError
 from nextvec.family import Family, FamilyError
 from nextvec.logs import configure_logs, get_log
-from nextvec.metrics import Metrics
+from nextvec.metrics import Metrics, Model
 from nextvec.ports import is_loopback
 from nextvec.routes import GATEWAY_SERVICE, ROUTES
 from nextvec.server import Server, Service, run, serve
@@ -50,6 +50,7 @@ async def serve_gateway(
     """
     metrics = Metrics(registry or CollectorRegistry())
     own_metrics = GatewayMetrics(metrics.registry)
+    metrics.models("gateway", lambda: [Model(space, space)])
     bound = dict(ports)
     keyring = _keyring(settings)
     tracing = start_tracing("gateway", settings.otlp_endpoint)
