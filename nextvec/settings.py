@@ -74,6 +74,9 @@ class ServerSettings(TlsSettings):
         None, ge=0, le=65535, description="Prometheus port, 0 for a free one, unset for none"
     )
     max_message_bytes: int = Field(32 * 2**20, ge=2**16, description="largest message, either way, in bytes")
+    max_streams_per_connection: int = Field(
+        1024, ge=1, description="calls open on one connection; more wait at the client"
+    )
     max_connection_age_seconds: float = Field(
         300, gt=0, description="age at which clients are told to reconnect, so that they find new replicas"
     )
