@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -35,31 +36,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         path = str(handler_call_details.method)
         # Health checks and reflection are neither counted nor logged: probes would drown the requests.
-        if handler is None or not path.startswith(_PACKAGE):
-            return handler
-        return self._wrap(handler, path.removeprefix(_PACKAGE))
-
-    def _wrap(self, handler: Any, method: str) -> grpc.RpcMethodHandler:
-        if handler.request_streaming and handler.response_streaming:
-            make, inner = grpc.stream_stream_rpc_method_handler, handler.stream_stream
-        elif handler.response_streaming:
-            make, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
-        elif handler.request_streaming:
-            make, inner = grpc.stream_unary_rpc_method_handler, handler.stream_unary
-        else:
-            make, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
-
-        async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with self._watch(method, context):
-                return await inner(_readable(request), context)
-
-        async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            async with self._watch(method, context):
-                async for response in inner(_readable(request), context):
-                    yield response
-
-        behaviour: Any = stream if handler.response_streaming else unary
-        return make(behaviour, _guarded(handler.request_deserializer), handler.response_serializer)
+        if handler is None:
+            return None
+        if not path.startswith(_PACKAGE):
+            return _wrapped(handler, _refusing, _all_readable)
+        return _wrapped(handler, partial(self._watch, path.removeprefix(_PACKAGE)), _readable)
 
     @asynccontextmanager
     async def _watch(self, method: str, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
@@ -114,6 +95,43 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._tracing.describe({k: v for k, v in fields.items() if k in _TRACED or k in request.notes})
 
 
+def _wrapped(
+    handler: Any,
+    around: Callable[[grpc.aio.ServicerContext], AbstractAsyncContextManager[None]],
+    read: Callable[[Any], Any],
+) -> grpc.RpcMethodHandler:
+    """The handler with its work inside of `around` and its request, one or a stream, through `read`."""
+    if handler.request_streaming and handler.response_streaming:
+        make, inner = grpc.stream_stream_rpc_method_handler, handler.stream_stream
+    elif handler.response_streaming:
+        make, inner = grpc.unary_stream_rpc_method_handler, handler.unary_stream
+    elif handler.request_streaming:
+        make, inner = grpc.stream_unary_rpc_method_handler, handler.stream_unary
+    else:
+        make, inner = grpc.unary_unary_rpc_method_handler, handler.unary_unary
+
+    async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async with around(context):
+            return await inner(read(request), context)
+
+    async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+        async with around(context):
+            async for response in inner(read(request), context):
+                yield response
+
+    behaviour: Any = stream if handler.response_streaming else unary
+    return make(behaviour, _guarded(handler.request_deserializer), handler.response_serializer)
+
+
+@asynccontextmanager
+async def _refusing(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    """Around health and reflection, which know nothing of messages that cannot be read."""
+    try:
+        yield
+    except InvalidInput as error:
+        await context.abort(status_of(error), error.message, trailing_metadata(error))
+
+
 def _guarded(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Without this a message that cannot be read ends the whole RPC, as UNKNOWN."""
 
@@ -132,3 +150,15 @@ def _readable(request: Any) -> Any:
     if isinstance(request, Malformed):
         raise InvalidInput(request.message)
     return request
+
+
+def _all_readable(request: Any) -> Any:
+    """The same for each message of a stream; our own streams answer such a message and go on."""
+    if not hasattr(request, "__aiter__"):
+        return _readable(request)
+
+    async def messages() -> AsyncIterator[Any]:
+        async for message in request:
+            yield _readable(message)
+
+    return messages()

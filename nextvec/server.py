@@ -25,9 +25,6 @@ from nextvec.tracing import NO_TRACING, Tracing
 
 log = get_log(__name__)
 
-MAX_STREAMS = 1024
-"""Calls at once on one connection; more wait at the client. A gateway has fewer requests in flight."""
-
 
 @dataclass(frozen=True)
 class Service:
@@ -144,7 +141,6 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.max_concurrent_streams", MAX_STREAMS),
         # More calls of a client than this wait on its side; one client cannot hold any number of them open.
         ("grpc.max_concurrent_streams", settings.max_streams_per_connection),
         # A client that went without a word is found out, and what it held is freed; by default in two hours.
