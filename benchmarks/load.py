@@ -20,7 +20,6 @@ import grpc
 import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from nextvec.channel import open_channel
 from nextvec.client import AsyncClient
 from nextvec.errors import NextvecError, status_of
 
@@ -173,22 +172,20 @@ async def closed_loop(send: Send, *, clients: int, seconds: float, pause: float 
     return Report(outcomes, time.monotonic() - started)
 
 
-async def watch_health(address: str, stop: asyncio.Event, *, every: float = 0.05) -> list[float]:
-    """Seconds of health checks, one after another on a connection of their own, until `stop` is set.
+async def watch_health(channel: grpc.aio.Channel, stop: asyncio.Event, *, every: float = 0.05) -> list[float]:
+    """Seconds of health checks, at least one, one after another until `stop` is set.
 
-    Raises grpc.RpcError where one fails or takes more than five seconds, AssertionError where it does not
-    say SERVING.
+    The channel is to be another than that of the load. Raises grpc.RpcError where a check fails or takes more
+    than ten seconds, AssertionError where it does not say SERVING.
     """
+    stub: Any = health_pb2_grpc.HealthStub(channel)
     seconds = []
-    async with open_channel(address) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
-        while not stop.is_set():
-            started = time.monotonic()
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
-            seconds.append(time.monotonic() - started)
-            assert answer.status == health_pb2.HealthCheckResponse.SERVING
-            await asyncio.sleep(every)
+    while not (seconds and stop.is_set()):
+        started = time.monotonic()
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        seconds.append(time.monotonic() - started)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        await asyncio.sleep(every)
     return seconds
 
 

@@ -100,7 +100,7 @@ class BatchQueue(Generic[Item, Result]):
         """
         if deadline:
             deadline.require(f"the {self._name} queue was reached")
-        self._admit(size, deadline)
+        self.require_room(size, deadline)
         entry: _Entry[Item, Result] = _Entry(item, size, deadline, asyncio.get_running_loop().create_future())
         key = self._key(item)
         self._groups.setdefault(key, deque()).append(entry)
@@ -121,15 +121,11 @@ class BatchQueue(Generic[Item, Result]):
             self._unanswered -= 1
             self._withdraw(key, entry)
 
-    async def close(self) -> None:
-        """Refuses new items, finishes the waiting ones, ends the thread."""
-        self._closing = True
-        self._changed.set()
-        if self._worker is not None:
-            await self._worker
-        self._thread.shutdown(wait=False)
+    def require_room(self, size: int, deadline: Deadline | None = None) -> None:
+        """Raises what `submit` would raise at once for an item of `size` units.
 
-    def _admit(self, size: int, deadline: Deadline | None) -> None:
+        For callers with work to do before they have the item: it would be for nothing.
+        """
         if self._closing:
             raise StageUnavailable(f"the {self._name} queue is closing; try another replica")
         # An empty queue takes any item: one larger than the limit could never get in otherwise.
@@ -149,6 +145,14 @@ class BatchQueue(Generic[Item, Result]):
             self._metrics.refused.inc()
         delay = max(1, math.ceil(1000 * (self._seconds_per_batch + wait)))
         raise QueueFull(f"the {self._name} queue {reason}; try again in {delay} ms", retry_delay_ms=delay)
+
+    async def close(self) -> None:
+        """Refuses new items, finishes the waiting ones, ends the thread."""
+        self._closing = True
+        self._changed.set()
+        if self._worker is not None:
+            await self._worker
+        self._thread.shutdown(wait=False)
 
     def _count(self, change: int) -> None:
         self._waiting += change

@@ -68,6 +68,7 @@ class EncoderService(EncoderServiceServicer):
         current().notes.update(model=self._model_id, texts=len(texts), cache_hits=len(texts) - len(missing))
         timing = Timing()
         if missing:
+            self._queue.require_room(min(len(missing), self._queue.max_batch), deadline)
             tokens = await self._tokens(texts, missing)
             vectors, timing = await self._compute(tokens, deadline)
             encoded: dict[str, Encoded] = {}

@@ -1,6 +1,7 @@
 """EncoderService over a real connection."""
 
 import asyncio
+import threading
 import time
 
 import numpy as np
@@ -130,6 +131,30 @@ async def test_a_full_queue_refuses_with_a_delay(serving, engine, monkeypatch):
     with pytest.raises(QueueFull):
         raise_for_item(next(r for r in responses if r.HasField("error")))
     assert any(r.HasField("result") for r in responses)
+
+
+async def test_a_long_item_goes_in_parts_between_which_short_ones_are_computed(serving, engine, monkeypatch):
+    encode_together, go, parts = engine.encode, threading.Semaphore(0), []
+
+    def gated(requests):
+        parts.append([len(tokens) for tokens in requests])
+        go.acquire()
+        return encode_together(requests)
+
+    monkeypatch.setattr(engine, "encode", gated)
+    texts = [f"Sentence number {number}{' and more' * (number % 3)}." for number in range(10)]
+    async with serving(max_batch=2) as stub:
+        long = asyncio.create_task(encode(stub, *texts))
+        short = asyncio.create_task(encode(stub, "Salt."))
+        go.release(4)  # of the long item's five parts and the short one
+        await asyncio.wait_for(short, 60)
+        assert not long.done()
+        go.release(2)
+        result = await long
+    assert max(sum(sizes) for sizes in parts) <= 2
+    [wanted] = encode_together([engine.token_ids(texts)])
+    np.testing.assert_allclose(from_block(result.vectors, "vectors"), wanted, atol=1e-5)
+    assert list(result.token_counts) == [len(ids) for ids in engine.token_ids(texts)]
 
 
 async def test_many_clients_at_once_get_their_own_vectors(serving, engine):
