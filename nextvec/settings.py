@@ -97,7 +97,7 @@ class StageSettings(ServerSettings):
     artifacts: Path = Field(Path("artifacts"), description="folder with families and models")
     queue_limit: int = Field(256, ge=1, description="units of work that may wait; more are refused")
     max_batch: int = Field(32, ge=1, description="units of work computed together")
-    max_wait_ms: float = Field(2, ge=0, description="milliseconds that work waits for company")
+    max_wait_ms: float = Field(2, ge=0, description="milliseconds that work waits for company at most")
     redis_url: SecretStr | None = Field(None, description="cache; unset for the in-process one alone")
     redis_timeout_ms: float = Field(
         100, gt=0, le=10_000, description="milliseconds that a request waits for Redis at most"
