@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from benchmarks.harness import Options, Spread, repeated
@@ -39,8 +40,12 @@ def run(options: Options) -> list[Result]:
     engine = Engine.load(family, slots=_VECTORS)
     texts = sentences(options.artifacts, family, 4 if options.quick else _VECTORS)
     options.say(f"cache: decoding {len(texts)} vectors, then finding them again")
-    with TemporaryDirectory(prefix="nextvec-bench-") as folder, RedisProcess(Path(folder)) as redis:
-        return asyncio.run(_measure(family, engine, texts, redis.url, options))
+    with (
+        TemporaryDirectory(prefix="nextvec-bench-") as folder,
+        RedisProcess(Path(folder)) as redis,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,  # as servers run
+    ):
+        return runner.run(_measure(family, engine, texts, redis.url, options))
 
 
 async def _measure(

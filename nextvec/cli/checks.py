@@ -1,8 +1,8 @@
 """What `nextvec doctor` looks at. Each check finds something and, where it is wrong, says what to do."""
 
+import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from nextvec import weights
-from nextvec.errors import NextvecError, PortInUse
+from nextvec.errors import NextvecError, PortInUse, StartupError
 from nextvec.family import Family
 from nextvec.ports import require_free
+from nextvec.redis_address import RedisAddress
 from nextvec.routes import ROUTES, STAGES
 from nextvec.settings import variable
 
@@ -224,17 +225,26 @@ def _redis(url: str | None) -> Finding:
         return Finding(
             "decoder", "redis", f"{variable('redis_url')} is not set: each process has its own cache"
         )
-    shown = re.sub(r"//[^@/]*@", "//***@", url)
+    remedy = f"start it, or correct {variable('redis_url')}"
     try:
-        import redis
-
-        with redis.Redis.from_url(
-            url, socket_connect_timeout=_PROBE_SECONDS, socket_timeout=_PROBE_SECONDS
-        ) as client:
-            client.ping()
-    except ImportError:
+        address = RedisAddress.parse(url)
+    except ValueError as error:
+        return Finding("decoder", "redis", f"{variable('redis_url')}: {error}", remedy)
+    try:
+        asyncio.run(_ping(address))
+    except StartupError:
         return Finding("decoder", "redis", "the client is not installed", "install the extra 'decoder'")
-    except (redis.RedisError, ValueError, OSError) as error:
-        reason = f"{shown} does not answer: {error}"
-        return Finding("decoder", "redis", reason, f"start it, or correct {variable('redis_url')}")
-    return Finding("decoder", "redis", f"{shown} answers")
+    except Exception as error:  # redis-py's own, and those of the network under it
+        return Finding("decoder", "redis", f"{address} does not answer: {error!r}", remedy)
+    return Finding("decoder", "redis", f"{address} answers")
+
+
+async def _ping(address: RedisAddress) -> None:
+    from nextvec.redis_client import RedisClient
+
+    client = RedisClient(address, _PROBE_SECONDS)
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await client.ping()
+    finally:
+        await client.close()

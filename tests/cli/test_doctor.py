@@ -58,6 +58,9 @@ def test_redis_is_reached_or_reported_without_its_password(doctor, redis_process
     finding = doctor("--redis-url", url)["decoder", "redis"]
     assert not finding["ok"]
     assert "secret" not in finding["found"]
+    malformed = doctor("--redis-url", "redis+cluster://:secret@a/1")["decoder", "redis"]
+    assert "a Redis Cluster has database 0 alone" in malformed["found"]
+    assert "secret" not in malformed["found"]
 
 
 def test_an_unknown_family_and_an_unknown_part_are_named(doctor, nextvec):

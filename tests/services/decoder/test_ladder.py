@@ -228,3 +228,27 @@ async def test_a_failure_is_not_cached(ladder_of):
         await ladder.climb(Order(VECTOR, SOURCE))
     script.run = working
     assert (await ladder.climb(Order(VECTOR, SOURCE))).text == GOOD
+
+
+async def test_of_two_decoders_with_one_redis_one_computes(family, redis_process):
+    scripts, ladders, caches = [Script([BABBLE, GOOD]), Script([BABBLE, GOOD])], [], []
+    for script in scripts:
+        registry = CollectorRegistry()
+        metrics = CacheMetrics(registry, "toy")
+        caches.append(Cache(StandingCodec(), metrics, entries=9, ttl_s=60, redis_url=redis_process.url))
+        await caches[-1].connect()
+        decoder = DecoderMetrics(registry, Passes())
+        ladders.append(
+            Ladder(Keys("toy-1", "abc"), script, caches[-1], Quotations(family, script.embed), decoder)
+        )
+        script.go.clear()
+    climbs = [asyncio.create_task(ladder.climb(Order(VECTOR, SOURCE))) for ladder in ladders]
+    await asyncio.sleep(0.2)
+    for script in scripts:
+        script.go.set()
+    decoded = await asyncio.gather(*climbs)
+    assert [d.text for d in decoded] == [GOOD, GOOD]
+    assert sum(len(script.runs) for script in scripts) == 1
+    assert sorted(d.cache_hit for d in decoded) == [False, True]
+    for cache in caches:
+        await cache.close()

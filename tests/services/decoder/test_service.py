@@ -1,9 +1,11 @@
 """DecoderService over a real connection, with a real engine, and with a real Redis that comes and goes."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
+import redis
 
 from nextvec.deadline import Deadline
 from nextvec.errors import DeadlineExceeded, InvalidInput, NextvecError, WrongSpace
@@ -187,3 +189,31 @@ async def test_redis_going_down_fails_no_request(serving, request_of, redis_proc
         others = [await decode(stub, request_of(row, skip_checks=True)) for row in (1, 2, 0)]
     assert others[-1].text == before.text
     assert others[-1].cache_hit
+
+
+async def test_poisoned_entries_spoil_no_text_of_a_batch(serving, request_of, engine, vectors, redis_process):
+    requests = [request_of(row, str(row), rungs=[1], skip_checks=True) for row in range(len(vectors))]
+
+    async def texts():
+        async with serving(redis_url=redis_process.url) as stub:
+            responses = [r async for r in exchange(stub.Decode, requests, stage="decoder")]
+        return {r.request_id: raise_for_item(r).result.text for r in responses}
+
+    wanted = await texts()
+    with redis.Redis(port=redis_process.port) as client:
+        first, second, *others = sorted(client.keys("nextvec:decode:*"))
+        client.set(first, b"garbage")
+        client.set(second, client.get(others[0]))
+    assert await texts() == wanted
+
+
+async def test_a_redis_that_hangs_holds_no_batch_up(serving, request_of, vectors, redis_process):
+    requests = [request_of(row, str(row), rungs=[1], skip_checks=True) for row in range(len(vectors))]
+    async with serving(redis_url=redis_process.url, redis_timeout_ms=50) as stub:
+        with redis.Redis(port=redis_process.port) as client:
+            client.client_pause(120_000)
+        started = time.monotonic()
+        responses = [r async for r in exchange(stub.Decode, requests, stage="decoder")]
+        assert all(raise_for_item(r).result.model_id for r in responses)
+        assert len(responses) == len(vectors)
+        assert time.monotonic() - started < 60, "Redis itself takes two minutes"
