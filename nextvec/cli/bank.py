@@ -53,7 +53,9 @@ def build(
     with Progress(*columns, console=err) as progress:
         task = progress.add_task("reading", total=None)
         for step in (
-            build_bank_of_corpus(corpus, source, target) if corpus else build_bank(folder, source, target)
+            build_bank_of_corpus(corpus, source, target)
+            if corpus
+            else build_bank(folder or [], source, target)
         ):
             progress.update(task, description=step.step, completed=step.done, total=step.total)
     record = Bank.open(target, source.space).record

@@ -6,6 +6,16 @@ nearest to a query are scanned in the processor's registers, and the best candid
 the bank's own vectors, read from the memory-mapped file. So the cosines that are answered are exact, and only
 a neighbour that never became a candidate is missed. The codes of 339,615 entries take 33 MB and are read
 into memory; the vectors, 522 MB, stay on disk.
+
+Measured on 339,615 chunks of text, 1,024 lists, one thread, processor time with other work beside it, for the
+16 nearest to the mean of five chunks of other documents / to an LSTM's prediction (recall, milliseconds):
+
+    lists probed   64          128         256
+    128 kept       .978 .974   .990 .978   .992 .979   1.2 to 1.9 ms
+    256 kept       .984 .991   .996 .995   .999 .996   1.4 to 2.1 ms
+
+Training took 9 s, adding 12 s. The codes alone would not do: it is the exact comparison of the candidates
+that lifts recall, and more candidates help a regressed prediction more than more lists do.
 """
 
 from collections.abc import Iterator
@@ -84,7 +94,8 @@ class Index:
         wanted = min(max(_LEAST_CANDIDATES, _CANDIDATES_PER_NEIGHBOUR * k), len(self._vectors))
         # As many lists as hold the candidates several times over, where many are asked for.
         needed = -(-4 * wanted * self.record.lists // len(self._vectors))
-        probed = faiss.IVFSearchParameters(nprobe=min(max(probes, needed), self.record.lists))
+        probed = faiss.IVFSearchParameters()
+        probed.nprobe = min(max(probes, needed), self.record.lists)
         candidates = self._index.search(directions, wanted, params=probed)[1]  # -1 where lists hold too few
         cosines = np.empty((len(directions), k), dtype=np.float32)
         rows = np.empty((len(directions), k), dtype=np.int64)
@@ -115,10 +126,9 @@ def build_index(vectors: np.ndarray, path: Path) -> Iterator[IndexProgress | Ind
     Memory is bounded by what the index keeps and a sample: of 339,615 × 768, some 250 MB.
     """
     count, dimensions = vectors.shape
+    index: faiss.Index = faiss.IndexFlatIP(dimensions)
     lists = 0
-    if count <= EXACT_UP_TO:
-        index = faiss.IndexFlatIP(dimensions)
-    else:
+    if count > EXACT_UP_TO:
         lists = 1 << round(np.log2(2 * count**0.5))
         yield IndexProgress("training the index", 0, count)
         index = _trained(vectors, lists)
@@ -151,7 +161,7 @@ def exact_nearest(vectors: np.ndarray, directions: Array, k: int) -> tuple[Array
     return np.take_along_axis(cosines, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _trained(vectors: np.ndarray, lists: int) -> faiss.IndexIVF:
+def _trained(vectors: np.ndarray, lists: int) -> faiss.Index:
     count, dimensions = vectors.shape
     index = faiss.index_factory(dimensions, f"IVF{lists},PQ{dimensions // 4}x4fs", faiss.METRIC_INNER_PRODUCT)
     sample = np.random.default_rng(0).choice(count, min(_PER_LIST * lists, count), replace=False)
@@ -159,7 +169,7 @@ def _trained(vectors: np.ndarray, lists: int) -> faiss.IndexIVF:
     return index
 
 
-def _measured(index: faiss.IndexIVF, vectors: np.ndarray, lists: int) -> IndexRecord:
+def _measured(index: faiss.Index, vectors: np.ndarray, lists: int) -> IndexRecord:
     """Record with as few probes as reach the recall that is aimed at.
 
     A query is the mean of consecutive chunks, which are left out of what is to be found: they are the
