@@ -32,10 +32,11 @@ demo: setup ## Start the whole system, send a paragraph through all six ports, t
 test: $(TEST) $(BANK) redis ## Run all tests, with a real Redis and the real models.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST) $(TESTS)
 
-check: $(TEST) ## Check format, lint, types and, where node is there, the protocol.
+check: $(TEST) ## Check format, lint, types, known vulnerabilities and, where node is there, the protocol.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python tools/audit.py
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.75.0 lint protos; \
 	else echo "the protocol is not linted: no npx here"; fi
 
