@@ -34,7 +34,7 @@ class Model:
 class Models(Collector):
     """`nextvec_model_info`: 1 for every model in use, read when somebody asks."""
 
-    labels = ("stage", "route", "model", "space")
+    LABELS = ("stage", "route", "model", "space")
 
     def __init__(
         self, registry: CollectorRegistry, stage: str, in_use: Callable[[], Iterable[Model]]
@@ -50,7 +50,7 @@ class Models(Collector):
         (family,) = self.describe()
         for model in self._in_use():
             values = (self._stage, model.route, model.id, model.space)
-            family.add_metric([], dict(zip(self.labels, values, strict=True)))
+            family.add_metric([], dict(zip(self.LABELS, values, strict=True)))
         return [family]
 
 

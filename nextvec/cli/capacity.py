@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 180
 _ROUTE = "amn"
-_TEXTS = 400
+_TEXTS = 100
 
 
 def capacity(
@@ -38,7 +38,9 @@ def capacity(
     ] = None,
     measure: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Measure here first, with a system of its own, and keep it in a file."),
+        typer.Option(
+            dir_okay=False, help="Measure here first, with a system of its own, and keep it in a file."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +90,14 @@ async def _measured() -> "ServiceTimes":
 def _show(found: "Plan", times: "ServiceTimes") -> None:
     level = found.level
     table = Table(
-        "process", "replicas", "utilisation", "service, mean", "wait, mean", "p95", "of the level", min_width=80
+        "process",
+        "replicas",
+        "utilisation",
+        "service, mean",
+        "wait, mean",
+        "p95",
+        "of the level",
+        min_width=80,
     )
     for share in found.shares:
         table.add_row(
