@@ -210,7 +210,7 @@ def bugs(system: Running) -> list[str]:
 
 
 def main(count: int) -> int:
-    """Starts a system, sends `count` messages, prints the figures; 1 where something was as it must not be."""
+    """Starts a system, sends `count` messages and prints the figures; 1 where there was a fault."""
     with tempfile.TemporaryDirectory() as folder, Running(Path(folder), "--timeout", "600") as system:
         space = space_of(system)
         warm = asyncio.run(fuzz(system, space, count // 10, seed=99))

@@ -1,4 +1,4 @@
-"""Messages that nobody should send, by the hundred thousand: drawn from a seed, so that each can be had again."""
+"""Messages that nobody should send, drawn from a seed, so that each of them can be had again."""
 
 import random
 import struct
