@@ -55,5 +55,5 @@ def test_an_encoded_corpus_becomes_a_bank_without_encoding_again(nextvec, tmp_pa
 def test_documents_and_a_corpus_together_are_refused_and_so_is_neither(nextvec, documents, tmp_path):
     for arguments in ([documents, "--corpus", tmp_path], []):
         result = nextvec("bank", "build", *arguments, "--out", tmp_path / "bank")
-        assert result.exit_code == 2
+        assert result.exit_code == 3
         assert "either documents or --corpus" in result.stderr
