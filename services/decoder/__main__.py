@@ -12,14 +12,14 @@ from pydantic import Field
 from nextvec.cache import MAX_BYTES, Cache, CacheMetrics
 from nextvec.errors import SettingsError
 from nextvec.family import Family
-from nextvec.logs import configure_logs
+from nextvec.logs import configure_logs, get_log
 from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
 from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings, variable
 from nextvec.tracing import start_tracing
 from nextvec.v1.decoder_pb2_grpc import add_DecoderServiceServicer_to_server
-from services.decoder.backends import BACKENDS
+from services.decoder.backends import AUTO, BACKENDS, choose
 from services.decoder.cache import Keys, StandingCodec
 from services.decoder.engine import Engine
 from services.decoder.ladder import Ladder
@@ -28,13 +28,19 @@ from services.decoder.quotations import Quotations
 from services.decoder.scheduler import Scheduler
 from services.decoder.service import DecoderService
 
+log = get_log(__name__)
+
 STAGE = stage_named("decoder")
 
 
 class DecoderSettings(StageSettings):
     """Settings of the decoder stage; `max_batch` vectors are decoded at once."""
 
-    backend: str = Field("native", min_length=1, description="engine: a file in services/decoder/backends")
+    backend: str = Field(
+        "native",
+        min_length=1,
+        description="engine: a file in services/decoder/backends, or auto for the fastest one here",
+    )
     threads: int | None = Field(None, ge=1, description="threads of one computation; unset for torch's own")
     cache_entries: int = Field(20_000, ge=1, description="decoded rungs kept in the process")
     cache_bytes: int = Field(MAX_BYTES, ge=2**16, description="size of all of them, in bytes")
@@ -92,9 +98,13 @@ async def main() -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")
-    if settings.backend not in BACKENDS.names():
-        raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(BACKENDS.names())}")
-    engine = Engine.load(family, settings.backend, settings.max_batch)
+    names = (AUTO, *BACKENDS.names())
+    if settings.backend not in names:
+        raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(names)}")
+    backend = choose(settings.backend)
+    log.info("decoder backend", setting=settings.backend, backend=backend)
+    settings = settings.model_copy(update={"backend": backend})
+    engine = Engine.load(family, backend, settings.max_batch)
     await serve_decoder(settings, family, engine)
 
 

@@ -1,8 +1,8 @@
 """A draft of a text that greedy decoding is about to write: guesses that one decoder pass can verify.
 
-A correction mostly rewrites the hypothesis it corrects, so the hypothesis is its draft. Guesses cost little,
-for a pass over several tokens reads the weights once; wrong ones are thrown away, so that the text is the
-one that greedy decoding would have written.
+A correction mostly rewrites the hypothesis it corrects, or goes back to an earlier one, so these are its
+drafts. Guesses cost little, for a pass over several tokens reads the weights once; wrong ones are thrown
+away, so that the text is the one that greedy decoding would have written.
 """
 
 from collections.abc import Sequence
@@ -43,3 +43,30 @@ class Draft:
         if not places:
             return min(here + 1, len(self._tokens))
         return 1 + min(places, key=lambda i: (i == 0 or self._tokens[i - 1] != self._last, abs(i - here)))
+
+
+class Drafts:
+    """Several drafts of one text: the one that has been right for longest makes the guesses."""
+
+    def __init__(self, *texts: Sequence[int]):
+        """The texts in order of trust; where drafts have been right equally long, the first one guesses."""
+        self._drafts = [Draft(), *(Draft(text) for text in texts)]
+        self._right = [0] * len(self._drafts)
+
+    def guesses(self, count: int) -> list[int]:
+        """The next tokens as the best draft has them, at most `count`."""
+        best = max(range(len(self._drafts)), key=self._trust)
+        return self._drafts[best].guesses(count)
+
+    def observe(self, token: int) -> None:
+        """Takes note of the token that was written next."""
+        for place, draft in enumerate(self._drafts):
+            self._right[place] = self._right[place] + 1 if draft.guesses(1) == [token] else 0
+            draft.observe(token)
+
+    def foresee(self, tokens: Sequence[int]) -> None:
+        """Takes for a draft what the model put after a wrong guess; it may well fit the right one too."""
+        self._drafts[0], self._right[0] = Draft(tokens), 0
+
+    def _trust(self, place: int) -> tuple[bool, int, int]:
+        return bool(self._drafts[place].guesses(1)), self._right[place], -place

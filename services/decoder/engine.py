@@ -75,7 +75,7 @@ class Engine:
             task = Task(walk.target)
             if walk.hypotheses:
                 vector = walk.last.vector
-                task = Task(walk.target, walk.last.ids, next(vectors) if vector is None else vector)
+                task = _correction(walk, next(vectors) if vector is None else vector)
             tasks[task] = _Work(walk, until)
         self._begin(tasks)
 
@@ -113,7 +113,7 @@ class Engine:
             ended = walk.reaches(work.until)
             news.append((walk, hypothesis, ended))
             if not ended:
-                further[Task(walk.target, hypothesis.ids, vector)] = work
+                further[_correction(walk, vector)] = work
         self._begin(further)
         return news
 
@@ -131,3 +131,9 @@ class Engine:
         if tasks:
             self._work |= tasks
             self._backend.start(list(tasks))
+
+
+def _correction(walk: Walk, vector: Tensor) -> Task:
+    """The next correction of a walk whose last text has the vector [D]."""
+    earlier = tuple(hypothesis.ids for hypothesis in reversed(walk.hypotheses[:-1]))
+    return Task(walk.target, walk.last.ids, vector, earlier)

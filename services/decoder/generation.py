@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from services.decoder.draft import Draft
+from services.decoder.draft import Drafts
 from services.decoder.inversion import EOS, PAD, Inversion
 
 Key = TypeVar("Key")
@@ -27,7 +27,7 @@ class Passes:
 @dataclass(eq=False)
 class _Row(Generic[Key]):
     key: Key
-    draft: Draft
+    drafts: Drafts
     ids: list[int] = field(default_factory=lambda: [PAD])
 
 
@@ -132,7 +132,9 @@ class Generation(Generic[Key]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def join(self, keys: Sequence[Key], states: Tensor, mask: Tensor | None, drafts: Sequence[Draft]) -> None:
+    def join(
+        self, keys: Sequence[Key], states: Tensor, mask: Tensor | None, drafts: Sequence[Drafts]
+    ) -> None:
         """Starts a text for each of B keys from encoder states [B, S, width] and mask [B, S]."""
         self._cache.join(self._model.decoder.remember(states), mask)
         self._rows += [_Row(key, draft) for key, draft in zip(keys, drafts, strict=True)]
@@ -149,7 +151,7 @@ class Generation(Generic[Key]):
         if not self._rows:
             return []
         most = max(1, PASS_TOKENS // len(self._rows)) - 1
-        guesses = [row.draft.guesses(min(most, self._limit - 1 - len(row.ids))) for row in self._rows]
+        guesses = [row.drafts.guesses(min(most, self._limit - 1 - len(row.ids))) for row in self._rows]
         fed = 1 + max(map(len, guesses))
         tokens = torch.tensor(
             [
@@ -176,11 +178,14 @@ class Generation(Generic[Key]):
     def _accept(self, row: _Row[Key], guessed: list[int], likeliest: list[int]) -> None:
         """Takes the token after the last one, and each one after a guess that was right."""
         self.passes.rows += 1
-        for token, guess in zip(likeliest, [*guessed, None], strict=False):
+        for place, token in enumerate(likeliest[: len(guessed) + 1]):
             row.ids.append(token)
-            row.draft.observe(token)
+            row.drafts.observe(token)
             self.passes.tokens += 1
-            if token != guess or self._has_ended(row):
+            if self._has_ended(row):
+                return
+            if place < len(guessed) and token != guessed[place]:
+                row.drafts.foresee(likeliest[place + 1 : len(guessed) + 1])
                 return
 
     def _has_ended(self, row: _Row[Key]) -> bool:

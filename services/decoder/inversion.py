@@ -1,6 +1,6 @@
 """Inverter and corrector (Morris et al., 2023): what their encoder reads, and what comes next."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,16 +29,28 @@ class Inversion(nn.Module):
         table = checkpoint.t5.get("lm_head.weight")
         if table is None or torch.equal(table, words(checkpoint.t5)):
             table = self.encoder.words.weight
-        self.head = nn.Parameter(table)
+        with torch.device("meta"):
+            self.head = nn.Linear(self.width, len(table), bias=False)
+        self.head.weight = nn.Parameter(table)
         self.requires_grad_(False)
         self.eval()
+
+    def reduce(self, linear: Callable[[Tensor], nn.Module]) -> None:
+        """Replaces the layers of encoder, decoder and output by what `linear` makes of their weights [N, K].
+
+        What unfolds vectors stays exact: it runs once a text, and everything after depends on it.
+        """
+        for module in (self, *self.encoder.modules(), *self.decoder.modules()):
+            for name, layer in list(module.named_children()):
+                if isinstance(layer, nn.Linear):
+                    setattr(module, name, linear(layer.weight))
 
     def next_tokens(self, states: Tensor) -> Tensor:
         """Decoder states [n, w, width] → the likeliest next token of each [n, w].
 
         A tied T5 scales the states by width**-0.5 first; the largest logit is the same without.
         """
-        return F.linear(states, self.head).argmax(-1)
+        return self.head(states).argmax(-1)
 
     def _unfold(self, projected: Tensor) -> Tensor:
         """[B, memory * width] → [B, memory, width]."""

@@ -15,17 +15,29 @@ from services.decoder.generation import Passes
 
 BACKENDS = PluginFolder(__name__, "decoder backend")
 
+AUTO = "auto"
+"""Stands for the fastest backend that this machine can run."""
+
+
+def choose(setting: str) -> str:
+    """The backend that a setting names or stands for."""
+    if setting != AUTO:
+        return setting
+    return "native" if BACKENDS.load("int8").unusable() else "int8"
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """One text to write: a first hypothesis for a vector [D], or the correction of a hypothesis.
 
-    The hypothesis is raw ids with the start token, and the vector [D] of its text.
+    The hypothesis is raw ids with the start token, and the vector [D] of its text. Texts like `earlier` ones,
+    raw ids too, may come again.
     """
 
     vector: Tensor
     hypothesis: tuple[int, ...] = ()
     hypothesis_vector: Tensor | None = None
+    earlier: tuple[tuple[int, ...], ...] = ()
 
 
 class Backend(Protocol):

@@ -1,11 +1,14 @@
 """The project's own engine, exact in single precision."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor, nn
 
 from nextvec.family import Family
 from services.decoder.backends import Backend, Task
 from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
-from services.decoder.draft import Draft
+from services.decoder.draft import Drafts
 from services.decoder.generation import Generation
 from services.decoder.inversion import Corrector, Inverter
 
@@ -16,11 +19,23 @@ WEIGHT_BYTES = 4
 class Native:
     """Own inference modules, one key-value cache for each model, drafts verified in corrections."""
 
-    def __init__(self, inverter: Checkpoint, corrector: Checkpoint, family: Family, slots: int):
+    def __init__(
+        self,
+        inverter: Checkpoint,
+        corrector: Checkpoint,
+        family: Family,
+        slots: int,
+        precision: str = "",
+        linear: Callable[[Tensor], nn.Module] | None = None,
+    ):
+        """`linear` makes a layer of reduced `precision` from its weights [N, K]; without it all is exact."""
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
-        self.digest = texts_digest(family, inverter, corrector)
+        self.digest = texts_digest(family, inverter, corrector) + precision
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
+        if linear:
+            self._inverter.reduce(linear)
+            self._corrector.reduce(linear)
         self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
         self._better: Generation[Task] = Generation(
             self._corrector, slots, self.limit, self._corrector.prefix + self.limit
@@ -32,7 +47,7 @@ class Native:
         firsts = [task for task in tasks if task.hypothesis_vector is None]
         if firsts:
             states, mask = self._inverter.read(torch.stack([task.vector for task in firsts]))
-            self._first.join(firsts, states, mask, [Draft() for _ in firsts])
+            self._first.join(firsts, states, mask, [Drafts() for _ in firsts])
         corrections = [task for task in tasks if task.hypothesis_vector is not None]
         if corrections:
             states, mask = self._corrector.read(
@@ -40,7 +55,7 @@ class Native:
                 [task.hypothesis for task in corrections],
                 torch.stack([v for task in corrections if (v := task.hypothesis_vector) is not None]),
             )
-            self._better.join(corrections, states, mask, [Draft(task.hypothesis[1:]) for task in corrections])
+            self._better.join(corrections, states, mask, [_drafts(task) for task in corrections])
 
     def stop(self, task: Task) -> None:
         self._first.leave(task)
@@ -51,6 +66,13 @@ class Native:
         return self._first.advance() + self._better.advance()
 
 
-def load(family: Family, slots: int) -> Backend:
+def _drafts(task: Task) -> Drafts:
+    return Drafts(*(ids[1:] for ids in (task.hypothesis, *task.earlier)))
+
+
+def load(
+    family: Family, slots: int, precision: str = "", linear: Callable[[Tensor], nn.Module] | None = None
+) -> Backend:
     """Loads the family's inverter and corrector; raises WeightsError where they are not usable."""
-    return Native(Checkpoint.load("inverter", family), Checkpoint.load("corrector", family), family, slots)
+    inverter, corrector = Checkpoint.load("inverter", family), Checkpoint.load("corrector", family)
+    return Native(inverter, corrector, family, slots, precision, linear)

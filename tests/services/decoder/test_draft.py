@@ -1,6 +1,6 @@
 """Where a draft goes on after what was written differs from it."""
 
-from services.decoder.draft import Draft
+from services.decoder.draft import Draft, Drafts
 
 
 def followed(draft, text):
@@ -39,3 +39,34 @@ def test_the_text_may_outgrow_the_draft():
 
 def test_no_draft_guesses_nothing():
     assert followed([], [5, 6]) == []
+
+
+def written(drafts, text):
+    for token in text:
+        drafts.observe(token)
+    return drafts.guesses(3)
+
+
+def test_the_first_of_several_drafts_guesses_at_the_start():
+    assert written(Drafts([5, 6, 7], [5, 8, 9]), []) == [5, 6, 7]
+
+
+def test_the_draft_that_has_been_right_for_longest_guesses():
+    assert written(Drafts([5, 6, 7], [5, 8, 9, 4]), [5, 8]) == [9, 4]
+
+
+def test_a_draft_that_has_ended_leaves_guessing_to_another():
+    assert written(Drafts([5], [7, 6, 8]), [5]) == [6, 8]
+
+
+def test_what_the_model_put_after_a_wrong_guess_is_a_draft():
+    drafts = Drafts([5, 6, 7])
+    drafts.observe(30)
+    drafts.foresee([31, 32])
+    assert drafts.guesses(3) == [31, 32]
+    drafts.observe(31)
+    assert drafts.guesses(3) == [32]
+
+
+def test_without_a_text_there_are_no_guesses():
+    assert written(Drafts(), [5]) == []

@@ -8,7 +8,7 @@ import torch
 from services.decoder import generation
 from services.decoder.backends.native import Native
 from services.decoder.checkpoint import Checkpoint
-from services.decoder.draft import Draft
+from services.decoder.draft import Drafts
 from services.decoder.generation import Generation
 from services.decoder.inversion import EOS, Corrector, Inverter
 
@@ -29,7 +29,7 @@ def write(model, rows, drafts=None, slots=32):
     writing = Generation(model, slots, 20, rows.shape[1])
     texts = {}
     with torch.inference_mode():
-        writing.join(range(len(rows)), rows, None, [Draft(d) for d in drafts or [()] * len(rows)])
+        writing.join(range(len(rows)), rows, None, [Drafts(d) for d in drafts or [()] * len(rows)])
         passes = 0
         while len(writing):
             texts |= dict(writing.advance())
@@ -89,7 +89,7 @@ def test_rows_join_and_leave_between_passes(inverter, states, alone):
                 waiting.pop() for _ in range(min(len(waiting), 4 - len(writing), chance.randint(0, 2)))
             ]
             if joining:
-                writing.join(joining, states[joining], None, [Draft(alone[i][1:9]) for i in joining])
+                writing.join(joining, states[joining], None, [Drafts(alone[i][1:9]) for i in joining])
             texts |= dict(writing.advance())
             if chance.random() < 0.1 and len(writing):
                 leaving = writing._rows[chance.randrange(len(writing))].key
@@ -108,7 +108,7 @@ def test_masked_hypotheses_of_many_lengths_share_a_pass(family, vectors, alone):
         with torch.inference_mode():
             states, mask = corrector.read(vectors[rows], [hypotheses[i] for i in rows], vectors[rows].flip(1))
             writing = Generation(corrector, 32, 20, corrector.prefix + 20)
-            writing.join(rows, states, mask, [Draft(hypotheses[i][1:]) for i in rows])
+            writing.join(rows, states, mask, [Drafts(hypotheses[i][1:]) for i in rows])
             texts = {}
             while len(writing):
                 texts |= dict(writing.advance())

@@ -1,0 +1,98 @@
+"""Backends of reduced precision: near the exact one, and as indifferent to company as it is."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nextvec.errors import StartupError
+from services.decoder.backends import BACKENDS, choose, int8
+from services.decoder.backends.bf16 import Bf16Linear
+from services.decoder.engine import Engine
+from services.decoder.walk import Walk
+
+needs_vnni = pytest.mark.skipif(bool(int8.unusable()), reason=int8.unusable())
+PRECISIONS = [pytest.param("int8", marks=needs_vnni), "bf16"]
+
+
+@pytest.fixture(scope="module", params=PRECISIONS)
+def reduced(request, family):
+    return Engine.load(family, request.param, slots=8)
+
+
+@pytest.mark.parametrize("make", [pytest.param(int8.Int8Linear, marks=needs_vnni), Bf16Linear])
+@pytest.mark.parametrize("shape", [(5, 48), (2, 3, 48)])
+def test_a_layer_is_near_the_exact_one(make, shape):
+    torch.manual_seed(0)
+    weight, x = torch.randn(64, 48), torch.randn(shape)
+    exact = F.linear(x, weight)
+    assert (make(weight)(x) - exact).norm() < 0.02 * exact.norm()
+
+
+@needs_vnni
+def test_weights_that_were_rounded_before_are_not_rounded_again():
+    torch.manual_seed(0)
+    codes = torch.randint(-127, 128, (16, 32))
+    codes[:, 0] = 127
+    weight = codes * torch.rand(16, 1)
+    x = torch.eye(32)  # each of 1 is a code of its own, so that no activation is rounded either
+    torch.testing.assert_close(int8.Int8Linear(weight)(x), weight.T, rtol=1e-5, atol=1e-6)
+
+
+@needs_vnni
+def test_a_tokens_states_do_not_depend_on_the_others_in_its_pass():
+    torch.manual_seed(0)
+    layer, x = int8.Int8Linear(torch.randn(64, 48)), torch.randn(6, 48)
+    alone = torch.cat([layer(row[None]) for row in x])
+    x[5] *= 1e6
+    assert torch.equal(layer(x)[:5], alone[:5])
+
+
+@needs_vnni
+def test_a_layer_takes_zeros():
+    assert int8.Int8Linear(torch.zeros(8, 16))(torch.zeros(2, 16)).tolist() == [[0.0] * 8] * 2
+
+
+def test_texts_of_many_lengths_end_as_texts_do(reduced, vectors):
+    walks = reduced.run(vectors, 3)
+    limit = reduced._backend.limit
+    for walk in walks:
+        for hypothesis in walk.hypotheses:
+            assert len(hypothesis.ids) == limit or hypothesis.ids[-1] == 1
+    assert len({len(h.ids) for walk in walks for h in walk.hypotheses}) > 3
+    assert any(len(h.ids) == limit for walk in walks for h in walk.hypotheses)
+
+
+def test_a_vector_far_off_leaves_the_others_as_they_are(reduced, vectors):
+    beside = reduced.run(vectors[:4], 2)
+    company = reduced.run(torch.cat((vectors[:4], 1e4 * vectors[4:5])), 2)
+    assert [w.last.ids for w in company[:4]] == [w.last.ids for w in beside]
+
+
+def test_a_walk_that_is_stopped_leaves_the_others_as_they_are(reduced, vectors):
+    wanted = reduced.run(vectors[:3], 2)
+    walks = [Walk(vector) for vector in vectors[:3]]
+    reduced.start([(walk, 2) for walk in walks])
+    reduced.advance()
+    reduced.stop(walks[1])
+    while reduced.busy:
+        reduced.advance()
+    assert walks[0].last.ids == wanted[0].last.ids
+    assert walks[2].last.ids == wanted[2].last.ids
+
+
+def test_texts_of_two_precisions_never_share_an_entry_of_the_cache(reduced, engine):
+    assert reduced.digest != engine.digest
+
+
+@needs_vnni
+def test_auto_is_the_fastest_that_the_machine_can_run(monkeypatch):
+    assert choose("auto") == "int8"
+    monkeypatch.setattr(int8, "unusable", lambda: "this CPU is too old")
+    assert choose("auto") == "native"
+    assert choose("bf16") == "bf16"
+
+
+def test_a_machine_that_is_not_fit_is_refused_with_the_remedy(family, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(StartupError, match="no AVX512-VNNI; use"):
+        BACKENDS.load("int8").load(family, 1)
