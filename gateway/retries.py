@@ -5,7 +5,7 @@ made where another replica may do better, while the deadline allows and the budg
 a stage that fails under load is given still more of it.
 """
 
-from nextvec.errors import Cancelled, NextvecError, QueueFull, StageUnavailable
+from nextvec.errors import Cancelled, InternalError, NextvecError, QueueFull, StageUnavailable
 
 ATTEMPTS = 3
 """Calls made for one request, the first included."""
@@ -47,9 +47,12 @@ class RetryBudget:
 def reason_to_retry(error: NextvecError) -> str | None:
     """One of REASONS, or None where the same call would fail again or must not be repeated.
 
-    A stage that goes away while it answers ends a call as unavailable or, unasked, as cancelled.
+    A stage that goes away while it answers ends a call as unavailable or, unasked, as cancelled. A bug in a
+    stage has an id; an internal error without one is gRPC's own, of a connection that broke.
     """
     if isinstance(error, StageUnavailable | Cancelled):
+        return UNAVAILABLE
+    if isinstance(error, InternalError) and not error.error_id:
         return UNAVAILABLE
     return FULL if isinstance(error, QueueFull) else None
 

@@ -24,7 +24,7 @@ from gateway.settings import GatewaySettings
 from nextvec.addresses import Endpoint
 from nextvec.channel import open_channel
 from nextvec.deadline import Deadline
-from nextvec.errors import DeadlineExceeded, InternalError, NextvecError, StageUnavailable, from_rpc
+from nextvec.errors import DeadlineExceeded, NextvecError, StageUnavailable, from_rpc
 from nextvec.routes import Stage
 from nextvec.stream import exchange, raise_for_item
 from nextvec.tracing import Tracing
@@ -229,7 +229,7 @@ class StageClient:
                     last = response
         # Only now, so that a stream with a failed item ends by itself and does not count as cancelled.
         if last is None or last.WhichOneof("outcome") is None:
-            raise InternalError(f"{self._where(replica)} ended the stream without an answer")
+            raise StageUnavailable("the stream ended without an answer")
         return raise_for_item(last).result
 
     def _where(self, replica: Replica) -> str:
@@ -242,7 +242,7 @@ class StageClient:
         if reason_to_retry(error) != UNAVAILABLE:
             return error
         # What gRPC says about a lost connection is about its own workings and not about the remedy.
-        if error.message.startswith(f"{self.name}: "):
+        if error.message.startswith((f"{self.name}: ", f"{self.name} answered ")):
             return StageUnavailable(f"{where} cannot be reached; start it, or wait until it is back")
         return StageUnavailable(f"{where} is not available: {error.message}")
 

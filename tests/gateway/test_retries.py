@@ -16,7 +16,8 @@ from nextvec import errors
         (errors.WrongSpace("wrong"), None),
         (errors.NotFound("wrong"), None),
         (errors.DeadlineExceeded("late"), None),
-        (errors.InternalError("a bug"), None),
+        (errors.InternalError("a bug", error_id="1"), None),
+        (errors.InternalError("a lost connection, as gRPC has it at times"), UNAVAILABLE),
     ],
 )
 def test_only_what_another_replica_may_do_better_is_tried_again(error, reason):

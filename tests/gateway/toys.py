@@ -220,8 +220,9 @@ class ToyDecoder(ToyStage, decoder_pb2_grpc.DecoderServiceServicer):
     name = "decoder"
     add = staticmethod(decoder_pb2_grpc.add_DecoderServiceServicer_to_server)
 
-    def __init__(self):
+    def __init__(self, model_id="toy-decoder"):
         super().__init__()
+        self.model_id = model_id
         self.cache = set()
 
     async def Decode(self, request_iterator, context):
@@ -246,6 +247,6 @@ class ToyDecoder(ToyStage, decoder_pb2_grpc.DecoderServiceServicer):
                 cache_hit=hit,
                 rungs=[RungReport(rung=1, text=text, passed=True)],
                 timing=TIMING,
-                model_id="toy-decoder",
+                model_id=self.model_id,
             )
         )
