@@ -59,7 +59,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.CANCELLED
             raise
         except grpc.aio.AbortError:
-            code = context.code()  # type: ignore[assignment]
+            code = context.code()
             raise
         except Exception as error:
             failure = as_error(error)

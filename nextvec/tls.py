@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -27,8 +28,10 @@ def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     files = _ServerFiles(settings)
+    # None says that nothing has changed, which the types do not know.
+    renewed: Any = files.renewed
     return grpc.dynamic_ssl_server_credentials(
-        files.read(), files.renewed, require_client_authentication=settings.tls_client_ca is not None
+        files.read(), renewed, require_client_authentication=settings.tls_client_ca is not None
     )
 
 
@@ -62,6 +65,8 @@ class _ServerFiles:
         self._seen = _signature(self._settings, _SERVER_FIELDS)
         self._require_fit()
         certificate, key, authority = (_read(self._settings, field) for field in _SERVER_FIELDS)
+        assert key is not None
+        assert certificate is not None
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authority)
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:

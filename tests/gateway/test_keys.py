@@ -289,3 +289,31 @@ def test_a_bucket_fills_at_its_rate_up_to_its_capacity():
     assert bucket.take(1, now=0.5) == 0
     assert bucket.take(5, now=100) == pytest.approx(0.5)
     assert bucket.take(4, now=100) == 0
+
+
+@pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False)])
+async def test_a_gateway_warns_of_keys_in_plain_text_beyond_this_machine(
+    serving, keys, log_lines, host, warned
+):
+    async with serving(api_keys_file=keys.path, host=host):
+        pass
+    found = [line for line in log_lines() if line["event"] == "api keys in plain text"]
+    assert bool(found) == warned
+    assert all("NEXTVEC_TLS_CERTIFICATE" in line["remedy"] for line in found)
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("gateway.example:9001", True),
+        ("dns:///10.0.0.1:9001", True),
+        ("localhost:9001", False),
+        ("[::1]:9001", False),
+    ],
+)
+async def test_a_client_warns_of_a_key_in_plain_text_beyond_this_machine(keys, log_lines, address, warned):
+    async with AsyncClient(address, key=keys.tokens["first"]):
+        pass
+    found = [line for line in log_lines() if line["event"] == "api key in plain text"]
+    assert bool(found) == warned
+    assert keys.tokens["first"] not in json.dumps(found)
