@@ -19,7 +19,7 @@ TESTS ?= tests
 PYTEST ?= -q
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock redis clean
+.PHONY: help setup demo test check bench lock redis kubectl clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,11 +32,12 @@ demo: setup ## Start the whole system, send a paragraph through all six ports, t
 test: $(TEST) $(BANK) redis ## Run all tests, with a real Redis and the real models.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(PYTEST) $(TESTS)
 
-check: $(TEST) ## Check format, lint, types, known vulnerabilities and, where node is there, the protocol.
+check: $(TEST) kubectl ## Check format, lint, types, known vulnerabilities, manifests and, with node, the protocol.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python tools/audit.py
+	$(BIN)/python -m pytest -q tests/deploy --ignore tests/deploy/test_system.py
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.75.0 lint protos; \
 	else echo "the protocol is not linted: no npx here"; fi
 
@@ -67,6 +68,14 @@ redis: $(TEST)
 	@test -x $(BIN)/redis-server || command -v redis-server >/dev/null || \
 		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y redis-server; } || \
 		{ echo "the tests need redis-server: install it with your system's package manager" >&2; exit 1; }
+
+# Debian's package is called kubernetes-client, that of Kubernetes' own repository kubectl.
+kubectl:
+	@command -v kubectl >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+			{ apt-get install -y kubectl || apt-get install -y kubernetes-client; } && command -v kubectl >/dev/null; } || \
+		{ echo "the manifests are rendered with kubectl 1.27 or later: install it (kubernetes.io/docs/tasks/tools)" >&2; \
+		  exit 1; }
 
 lock: ## Write requirements.lock anew, with the newest versions that pyproject.toml allows.
 	'$(PYTHON)' -m venv --clear $(VENV)/lock

@@ -357,3 +357,13 @@ def test_labels_say_what_belongs_together(manifests):
     for name in PROCESSES:
         selector = {"matchLabels": {"app.kubernetes.io/part-of": "nextvec", "app.kubernetes.io/name": name}}
         assert matches(selector, manifests.labels(name))
+
+
+def test_the_file_of_api_keys_is_where_its_secret_is_mounted(rendered):
+    manifests = rendered("cpu+api-keys")
+    mounts = {m["mountPath"]: m for m in manifests.server("gateway")["volumeMounts"]}
+    mount = mounts[str(settings_of(manifests, "gateway").api_keys_file.parent)]
+    # A file mounted by itself, with subPath, is never renewed.
+    assert set(mount) == {"name", "mountPath", "readOnly"}
+    volumes = {volume["name"]: volume for volume in manifests.pod("gateway")["volumes"]}
+    assert volumes[mount["name"]]["secret"] == {"secretName": "api-keys"}
