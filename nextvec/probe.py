@@ -8,6 +8,7 @@ stderr, and exits with 1, or with 2 where the stage or a setting is wrong.
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -45,8 +46,9 @@ def probe(stage: str, environment: Mapping[str, str]) -> str:
     address = f"localhost:{port}"  # a name that a certificate can have
     request = health_pb2.HealthCheckRequest(service=service)
     with open_blocking_channel(address, TlsSettings.from_mapping(environment)) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         try:
-            reply = health_pb2_grpc.HealthStub(channel).Check(request, timeout=SECONDS)
+            reply = stub.Check(request, timeout=SECONDS)
         except grpc.RpcError as error:
             return f"{service} at {address}: {error.code().name}: {error.details()}"
     status = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
