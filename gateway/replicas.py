@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from nextvec.addresses import Addresses, Endpoint
-from nextvec.errors import StageUnavailable
+from nextvec.errors import StageUnavailable, StartupError
 from nextvec.logs import get_log
 
 log = get_log(__name__)
@@ -68,12 +68,15 @@ class Replicas:
         setting: str,
         connect: Callable[[Endpoint], grpc.aio.Channel],
         make_stub: Callable[[grpc.aio.Channel], Any],
+        edition: Callable[[], object] = lambda: None,
     ) -> None:
-        """`setting` as `nextvec.addresses` has it."""
+        """`setting` as `nextvec.addresses` has it. When `edition` changes, all channels are made anew."""
         self._where = f"the {stage} stage at {setting}"
         self._addresses = Addresses(setting)
         self._connect = connect
         self._make_stub = make_stub
+        self._edition = edition
+        self._seen: object = None
         self._current: dict[Endpoint, Replica] = {}
         self._leaving: list[Replica] = []
         self._turn = 0
@@ -111,26 +114,31 @@ class Replicas:
             try:
                 self._take(await self._addresses.endpoints())
                 self._problem = ""
-            except (OSError, ValueError) as error:
-                # What cannot be looked up now may still be there: those known so far stay.
+            except (OSError, ValueError, StartupError) as error:
+                # What cannot be looked up now may still be there, and TLS files may be half replaced: the
+                # channels there are stay.
                 if not self._problem:
-                    log.warning("addresses unknown", stage=self._where, error=str(error))
+                    log.warning("replicas not followed", stage=self._where, error=str(error))
                 self._problem = str(error)
             self._looked.set()
             await self._close_left()
             await asyncio.sleep(self._addresses.refresh_seconds)
 
     def _take(self, endpoints: list[Endpoint]) -> None:
-        for gone in self._current.keys() - set(endpoints):
-            log.info("replica left", stage=self._where, address=gone.address)
-            self._leaving.append(self._current.pop(gone))
-        for endpoint in endpoints:
-            if endpoint not in self._current:
-                channel = self._connect(endpoint)
-                self._current[endpoint] = Replica(endpoint, channel, self._make_stub(channel))
-                log.info("replica found", stage=self._where, address=endpoint.address)
+        edition = self._edition()
+        kept = self._current if edition == self._seen else {}
+        current = {endpoint: kept.get(endpoint) or self._open(endpoint) for endpoint in endpoints}
+        for replica in set(self._current.values()) - set(current.values()):
+            log.info("replica left", stage=self._where, address=replica.address)
+            self._leaving.append(replica)
+        self._current, self._seen = current, edition
         # A call should not have to wait for the first connection, nor for one that was lost.
         self.ready()
+
+    def _open(self, endpoint: Endpoint) -> Replica:
+        log.info("replica found", stage=self._where, address=endpoint.address)
+        channel = self._connect(endpoint)
+        return Replica(endpoint, channel, self._make_stub(channel))
 
     async def _close_left(self) -> None:
         done = [replica for replica in self._leaving if not replica.in_flight]

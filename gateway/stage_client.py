@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -27,6 +28,7 @@ from nextvec.deadline import Deadline
 from nextvec.errors import DeadlineExceeded, NextvecError, StageUnavailable, from_rpc
 from nextvec.routes import Stage
 from nextvec.stream import exchange, raise_for_item
+from nextvec.tls import client_files
 from nextvec.tracing import Tracing
 from nextvec.v1.decoder_pb2 import Hypothesis
 from nextvec.v1.gateway_pb2 import StageTiming
@@ -70,7 +72,8 @@ class StageClient:
                 one_replica=True,
             )
 
-        self._replicas = Replicas(stage.name, address, connect, make_stub)
+        edition = partial(client_files, settings)
+        self._replicas = Replicas(stage.name, address, connect, make_stub, edition)
         # One for each reason: retries of what a full stage refused leave enough for a replica that dies.
         self._budgets = {reason: RetryBudget() for reason in REASONS}
         self._metrics = metrics

@@ -10,6 +10,7 @@ from gateway.settings import GatewaySettings
 from gateway.stage_client import PROBE_SECONDS, Call, StageClient
 from nextvec.errors import DeadlineExceeded
 from nextvec.routes import STAGES
+from nextvec.tls import client_credentials
 from nextvec.tracing import NO_TRACING, Tracing
 from nextvec.v1.decoder_pb2 import DecodeRequest, DecodeResult, Hypothesis
 from nextvec.v1.decoder_pb2_grpc import DecoderServiceStub
@@ -35,6 +36,8 @@ class Stages:
     def __init__(
         self, settings: GatewaySettings, metrics: GatewayMetrics, tracing: Tracing = NO_TRACING
     ) -> None:
+        """Raises StartupError where a TLS file is bad: later that would only show in each call."""
+        client_credentials(settings)
         self._settings = settings
         self.clients = {
             stage.name: StageClient(

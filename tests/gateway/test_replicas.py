@@ -15,7 +15,7 @@ from gateway.stages import Stages
 from nextvec.addresses import write_list
 from nextvec.channel import open_channel
 from nextvec.deadline import Deadline
-from nextvec.errors import InvalidInput, QueueFull, StageUnavailable
+from nextvec.errors import InvalidInput, QueueFull, StageUnavailable, StartupError
 from nextvec.settings import TlsSettings
 from nextvec.v1.decoder_pb2 import DecodeRequest
 from nextvec.v1.decoder_pb2_grpc import DecoderServiceStub
@@ -65,14 +65,20 @@ async def decoded(system, count, at_once=4):
     await asyncio.gather(*(one() for _ in range(count)))
 
 
+async def reached(system, toys):
+    """Waits until all are connected: each has been asked."""
+    async with asyncio.timeout(20):
+        while 0 in counted(toys):
+            await decoded(system, 1)
+
+
 def counted(toys):
     return [len(toy.requests) for toy in toys]
 
 
 async def test_requests_go_round_over_the_replicas(decoders):
     async with decoders(3) as (system, toys, _):
-        # A connection may still be made when the first request comes.
-        await decoded(system, 3)
+        await reached(system, toys)
         for toy in toys:
             toy.requests.clear()
         await decoded(system, 30, at_once=1)
@@ -81,11 +87,16 @@ async def test_requests_go_round_over_the_replicas(decoders):
 
 async def test_a_replica_that_is_slow_is_given_less(decoders):
     async with decoders(2) as (system, (slow, fast), _):
+        await reached(system, [slow, fast])
+        slow.requests.clear()
         release = asyncio.Event()
         slow.before = lambda request: release.wait()
         work = asyncio.create_task(decoded(system, 20, at_once=3))
-        await system.until(lambda: len(fast.requests) >= 10)
-        assert len(slow.requests) <= 3
+        async with asyncio.timeout(30):
+            while len(fast.requests) < 10:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        # One waits there; while it does, the other one always has fewer in flight, or as few.
+        assert len(slow.requests) <= 2
         release.set()
         await work
 
@@ -98,9 +109,7 @@ async def test_a_replica_that_comes_is_used_and_one_that_leaves_is_not(decoders)
         await decoded(system, 6)
         assert not two.requests
         listed([one, two])
-        async with asyncio.timeout(5):
-            while not two.requests:
-                await decoded(system, 1)
+        await reached(system, [two])
 
 
 async def test_what_a_leaving_replica_has_in_flight_is_finished(decoders):
@@ -272,3 +281,30 @@ async def test_the_name_that_an_address_was_found_under_is_what_its_certificate_
         finally:
             await replicas.close()
             await decoder.server.drain()
+
+
+async def test_channels_are_made_anew_when_the_edition_changes_and_kept_when_that_fails():
+    decoder = ToyDecoder()
+    await decoder.start()
+    edition, opened = 1, []
+
+    def connect(endpoint):
+        if edition == 2:
+            raise StartupError("NEXTVEC_TLS_CA: no such file")
+        opened.append(edition)
+        return open_channel(endpoint.address, one_replica=True)
+
+    replicas = Replicas("decoder", decoder.address, connect, DecoderServiceStub, lambda: edition)
+    try:
+        first = await replicas.pick()
+        edition = 2
+        await asyncio.sleep(1.5)
+        assert await replicas.pick() is first
+        edition = 3
+        async with asyncio.timeout(10):
+            while await replicas.pick() is first:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert opened == [1, 3]
+    finally:
+        await replicas.close()
+        await decoder.server.drain()
