@@ -2,7 +2,7 @@
 
 Containers are not needed for that: the wheel is built of what the build file copies, the packages are those
 of the stage's extra, the script of the init container copies the models, and the settings are the overlay's.
-Ports and addresses are the only things that differ.
+Ports, addresses and the gateway's patience are the only things that differ.
 """
 
 import os
@@ -26,6 +26,9 @@ from nextvec.settings import variable
 from tests.deploy.dockerfile import PATH, Dockerfile
 from tests.deploy.installed import Installed, build_wheel
 from tests.deploy.rendering import DEPLOY, PROCESSES, ROOT
+
+PATIENCE = {variable(f"{part}_seconds"): "60" for part in ("budget", "encode", "lvm", "snap", "decode")}
+"""Of the gateway with stages: this is about what is answered, on machines that may be busy."""
 
 START_SECONDS = 600
 """For all five together, on a machine that is busy."""
@@ -115,7 +118,7 @@ def containers(rendered, source_models, tmp_path_factory):
             own = (
                 {variable("port"): str(ports[name])}
                 if name in ports
-                else {variable("port_offset"): str(routes - ROUTES[0].port), **addresses}
+                else {variable("port_offset"): str(routes - ROUTES[0].port), **addresses, **PATIENCE}
             )
             container.environment = {
                 "PATH": os.environ["PATH"],
