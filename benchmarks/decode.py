@@ -20,8 +20,9 @@ from services.decoder.walk import Walk
 from training.inversion_models import InversionShape
 
 _GIB = 2**30
-_T5_BASE_MEMORY = 8 * _GIB
-"""Library and exact engine with 2.4 GB of weights each, and what loading takes beside."""
+_T5_BASE_MEMORY = 12 * _GIB
+"""Library and exact engine with 2.4 GB of weights each, half of it and less for the reduced ones, and what
+loading takes beside."""
 
 _MINI_ROUNDS, _T5_BASE_ROUNDS = 20, 6
 _LADDER = 5

@@ -50,7 +50,7 @@ class Drafts:
 
     def __init__(self, *texts: Sequence[int]):
         """The texts in order of trust; where drafts have been right equally long, the first one guesses."""
-        self._drafts = [Draft(), *(Draft(text) for text in texts)]
+        self._drafts = [Draft(text) for text in texts or [()]]
         self._right = [0] * len(self._drafts)
 
     def guesses(self, count: int) -> list[int]:
@@ -63,10 +63,6 @@ class Drafts:
         for place, draft in enumerate(self._drafts):
             self._right[place] = self._right[place] + 1 if draft.guesses(1) == [token] else 0
             draft.observe(token)
-
-    def foresee(self, tokens: Sequence[int]) -> None:
-        """Takes for a draft what the model put after a wrong guess; it may well fit the right one too."""
-        self._drafts[0], self._right[0] = Draft(tokens), 0
 
     def _trust(self, place: int) -> tuple[bool, int, int]:
         return bool(self._drafts[place].guesses(1)), self._right[place], -place

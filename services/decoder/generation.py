@@ -178,14 +178,11 @@ class Generation(Generic[Key]):
     def _accept(self, row: _Row[Key], guessed: list[int], likeliest: list[int]) -> None:
         """Takes the token after the last one, and each one after a guess that was right."""
         self.passes.rows += 1
-        for place, token in enumerate(likeliest[: len(guessed) + 1]):
+        for token, guess in zip(likeliest, [*guessed, None], strict=False):
             row.ids.append(token)
             row.drafts.observe(token)
             self.passes.tokens += 1
-            if self._has_ended(row):
-                return
-            if place < len(guessed) and token != guessed[place]:
-                row.drafts.foresee(likeliest[place + 1 : len(guessed) + 1])
+            if token != guess or self._has_ended(row):
                 return
 
     def _has_ended(self, row: _Row[Key]) -> bool:

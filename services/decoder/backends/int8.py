@@ -3,6 +3,21 @@
 Weights have a scale a row, so that weights shipped in 8 bits are read as they were shipped. Activations have
 a scale a token: a token's states do not depend on what else is in its pass, be it another request's vector,
 far off, or a wrong guess.
+
+The multiplication is torch's own (fbgemm). CPU time of the linear layers of one decoder pass at T5-base size
+(124M weights), one core of a busy EPYC with VNNI and without AMX, in ms by tokens fed:
+
+| layers | 1 | 8 | 32 |
+|---|---|---|---|
+| torch, single precision | 46 | 99 | 168 |
+| torch, 8 bits, one scale a pass | 10.9 | 18 | 32 |
+| ONNX Runtime, dynamic 8 bits | 9.3 | 15 | 32 |
+| ONNX Runtime, 8 bits in blocks of 64 | 7.9 | 22 | 65 |
+| torch, `_weight_int8pack_mm` | 27 | 51 | 168 |
+
+ONNX Runtime is little faster and would need the decoder written a second time, as a graph with its own
+cache. At 74M weights a scale a token costs 9.1 ms where one a pass costs 7.7; torch's oneDNN kernel, 14.0.
+torch calls the type of the packed weights deprecated, so that another torch may need another kernel here.
 """
 
 import torch

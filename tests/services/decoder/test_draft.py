@@ -59,14 +59,5 @@ def test_a_draft_that_has_ended_leaves_guessing_to_another():
     assert written(Drafts([5], [7, 6, 8]), [5]) == [6, 8]
 
 
-def test_what_the_model_put_after_a_wrong_guess_is_a_draft():
-    drafts = Drafts([5, 6, 7])
-    drafts.observe(30)
-    drafts.foresee([31, 32])
-    assert drafts.guesses(3) == [31, 32]
-    drafts.observe(31)
-    assert drafts.guesses(3) == [32]
-
-
 def test_without_a_text_there_are_no_guesses():
     assert written(Drafts(), [5]) == []
