@@ -19,6 +19,9 @@ log = get_log(__name__)
 
 Listen = Callable[[Hypothesis], None]
 
+_MARGIN = 2
+"""Estimates that a deadline has to have room for: at one, the queue fills until every other walk is late."""
+
 _WEIGHT = 0.25
 """Of the latest figure in an average: it follows a change of load within a few passes."""
 
@@ -90,8 +93,11 @@ class Scheduler:
             await job.future
         finally:
             self._withdraw(job)
-        ended = time.monotonic()
-        self._seconds_per_walk += _WEIGHT * (ended - job.started - self._seconds_per_walk)
+            ended = time.monotonic()
+            spent = ended - job.started if job.started else 0.0
+            # One that was given up late counts too: those that end are the fast ones.
+            if (job.future.done() and not job.future.cancelled()) or spent > self._seconds_per_walk:
+                self._seconds_per_walk += _WEIGHT * (spent - self._seconds_per_walk)
         return Spent(1000 * (job.started - job.arrived), 1000 * (ended - job.started))
 
     async def close(self) -> None:
@@ -112,7 +118,7 @@ class Scheduler:
         wait = waiting * self._seconds_per_start + self._seconds_per_walk
         if waiting >= limit:
             reason = f"is full: {waiting} of {limit} vectors wait"
-        elif waiting and not resumed and deadline and wait > deadline.remaining:
+        elif waiting and not resumed and deadline and _MARGIN * wait > deadline.remaining:
             reason = (
                 f"is too long: {waiting} vectors wait, one more would take about {1000 * wait:.0f} ms, and "
                 f"its deadline is in {1000 * deadline.remaining:.0f} ms"
