@@ -19,7 +19,7 @@ from nextvec.server import Server, Service, run, serve
 from nextvec.settings import StageSettings, variable
 from nextvec.tracing import start_tracing
 from nextvec.v1.decoder_pb2_grpc import add_DecoderServiceServicer_to_server
-from services.decoder.backends import AUTO, BACKENDS, choose
+from services.decoder.backends import BACKENDS
 from services.decoder.cache import Keys, StandingCodec
 from services.decoder.engine import Engine
 from services.decoder.ladder import Ladder
@@ -36,11 +36,7 @@ STAGE = stage_named("decoder")
 class DecoderSettings(StageSettings):
     """Settings of the decoder stage; `max_batch` vectors are decoded at once."""
 
-    backend: str = Field(
-        "native",
-        min_length=1,
-        description="engine: a file in services/decoder/backends, or auto for the fastest one here",
-    )
+    backend: str = Field("native", min_length=1, description="engine: a file in services/decoder/backends")
     threads: int | None = Field(None, ge=1, description="threads of one computation; unset for torch's own")
     cache_entries: int = Field(20_000, ge=1, description="decoded rungs kept in the process")
     cache_bytes: int = Field(MAX_BYTES, ge=2**16, description="size of all of them, in bytes")
@@ -98,13 +94,10 @@ async def main() -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")
-    names = (AUTO, *BACKENDS.names())
-    if settings.backend not in names:
-        raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(names)}")
-    backend = choose(settings.backend)
-    log.info("decoder backend", setting=settings.backend, backend=backend)
-    settings = settings.model_copy(update={"backend": backend})
-    engine = Engine.load(family, backend, settings.max_batch)
+    if settings.backend not in BACKENDS.names():
+        raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(BACKENDS.names())}")
+    log.info("decoder backend", backend=settings.backend)
+    engine = Engine.load(family, settings.backend, settings.max_batch)
     await serve_decoder(settings, family, engine)
 
 

@@ -15,16 +15,6 @@ from services.decoder.generation import Passes
 
 BACKENDS = PluginFolder(__name__, "decoder backend")
 
-AUTO = "auto"
-"""Stands for the fastest backend that this machine can run."""
-
-
-def choose(setting: str) -> str:
-    """The backend that a setting names or stands for."""
-    if setting != AUTO:
-        return setting
-    return "native" if BACKENDS.load("int8").unusable() else "int8"
-
 
 @dataclass(frozen=True, eq=False)
 class Task:

@@ -71,5 +71,5 @@ def load(family: Family, slots: int) -> Backend:
     Raises StartupError where the machine is not fit, WeightsError where the weights are not usable.
     """
     if reason := unusable():
-        raise StartupError(f"backend 'int8' cannot run: {reason}; use 'native' or 'bf16'")
+        raise StartupError(f"backend 'int8' cannot run: {reason}; use 'native'")
     return native.load(family, slots, "int8", Int8Linear)

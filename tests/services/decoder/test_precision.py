@@ -5,13 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from nextvec.errors import StartupError
-from services.decoder.backends import BACKENDS, choose, int8
-from services.decoder.backends.bf16 import Bf16Linear
+from services.decoder.backends import BACKENDS, int8
 from services.decoder.engine import Engine
 from services.decoder.walk import Walk
 
 needs_vnni = pytest.mark.skipif(bool(int8.unusable()), reason=int8.unusable())
-PRECISIONS = [pytest.param("int8", marks=needs_vnni), "bf16"]
+PRECISIONS = [pytest.param("int8", marks=needs_vnni)]
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
@@ -19,13 +18,13 @@ def reduced(request, family):
     return Engine.load(family, request.param, slots=8)
 
 
-@pytest.mark.parametrize("make", [pytest.param(int8.Int8Linear, marks=needs_vnni), Bf16Linear])
+@needs_vnni
 @pytest.mark.parametrize("shape", [(5, 48), (2, 3, 48)])
-def test_a_layer_is_near_the_exact_one(make, shape):
+def test_a_layer_is_near_the_exact_one(shape):
     torch.manual_seed(0)
     weight, x = torch.randn(64, 48), torch.randn(shape)
     exact = F.linear(x, weight)
-    assert (make(weight)(x) - exact).norm() < 0.02 * exact.norm()
+    assert (int8.Int8Linear(weight)(x) - exact).norm() < 0.02 * exact.norm()
 
 
 @needs_vnni
@@ -82,14 +81,6 @@ def test_a_walk_that_is_stopped_leaves_the_others_as_they_are(reduced, vectors):
 
 def test_texts_of_two_precisions_never_share_an_entry_of_the_cache(reduced, engine):
     assert reduced.digest != engine.digest
-
-
-@needs_vnni
-def test_auto_is_the_fastest_that_the_machine_can_run(monkeypatch):
-    assert choose("auto") == "int8"
-    monkeypatch.setattr(int8, "unusable", lambda: "this CPU is too old")
-    assert choose("auto") == "native"
-    assert choose("bf16") == "bf16"
 
 
 def test_a_machine_that_is_not_fit_is_refused_with_the_remedy(family, monkeypatch):
