@@ -9,8 +9,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ async def fuzz(system: Running, space: str, count: int, *, seed: int = 1, at_onc
     async def attack(index: int, target: Target) -> None:
         drawn = messages(seed * 1000 + index, target.valid, space, share)
         async with open_channel(target.address) as channel:
-            while batch := _take(drawn, target.per_stream if target.stream else 1):
+            while batch := list(islice(drawn, target.per_stream if target.stream else 1)):
                 async with room:
                     report.sent += len(batch)
                     await (_stream if target.stream else _unary)(channel, target, batch, report)
@@ -154,10 +155,6 @@ async def fuzz(system: Running, space: str, count: int, *, seed: int = 1, at_onc
     await asyncio.gather(*(attack(index, target) for index, target in enumerate(found)))
     report.seconds = time.monotonic() - started
     return report
-
-
-def _take(drawn: Iterator[bytes], count: int) -> list[bytes]:
-    return [data for data, _ in zip(drawn, range(count), strict=False)]
 
 
 async def _unary(channel: grpc.aio.Channel, target: Target, batch: Sequence[bytes], report: Report) -> None:
