@@ -8,6 +8,7 @@ print(report.served, report.latency(0.95), report.codes)
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections import Counter
@@ -156,13 +157,20 @@ async def open_loop(send: Send, *, rate: float, seconds: float) -> Report:
     return Report(outcomes, time.monotonic() - started)
 
 
-async def closed_loop(send: Send, *, clients: int, seconds: float, pause: float = 0.0) -> Report:
-    """So many clients, each asking again `pause` seconds after it has its answer."""
+async def closed_loop(
+    send: Send,
+    *,
+    clients: int,
+    seconds: float = math.inf,
+    pause: float = 0.0,
+    stop: asyncio.Event | None = None,
+) -> Report:
+    """So many clients, each asking again `pause` seconds after it has its answer, until `stop` is set."""
     started = time.monotonic()
     outcomes: list[Outcome] = []
 
     async def ask() -> None:
-        while (now := time.monotonic()) < started + seconds:
+        while (now := time.monotonic()) < started + seconds and not (stop and stop.is_set()):
             await _make(send, now, started, outcomes)
             await asyncio.sleep(pause)
 
