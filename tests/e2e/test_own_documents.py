@@ -1,6 +1,7 @@
 """From a folder of text to a served model by five commands, each killed on the way and called again."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -35,8 +36,11 @@ def artifacts(tmp_path):
     (folder / "lvm" / "models").mkdir(parents=True)
     (folder / "families").symlink_to(artifacts_folder() / "families")
     for path in (artifacts_folder() / "lvm" / "models").glob("[!.]*"):
-        target = path.readlink() if path.is_symlink() else path
-        (folder / "lvm" / "models" / path.name).symlink_to(target)
+        copy = folder / "lvm" / "models" / path.name
+        if path.is_dir():  # a model, or the link to one
+            copy.symlink_to(path.readlink() if path.is_symlink() else path)
+        else:
+            shutil.copy(path, copy)
     return folder
 
 
