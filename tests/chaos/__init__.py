@@ -1,0 +1,1 @@
+"""Real systems, broken on purpose while they are under load."""
