@@ -41,7 +41,10 @@ def test_help_imports_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
-def test_a_replica_count_that_is_none_is_refused(nextvec):
-    result = nextvec("up", "--replicas", "kitchen=2", "--free-ports")
+@pytest.mark.parametrize(
+    ("entry", "said"), [("kitchen=2", "unknown stage 'kitchen'"), ("decoder=none", "must be STAGE=COUNT")]
+)
+def test_a_replica_count_that_is_none_is_refused(nextvec, entry, said):
+    result = nextvec("up", "--replicas", entry, "--free-ports")
     assert result.exit_code == 3
-    assert "must be STAGE=COUNT" in result.stderr
+    assert said in result.stderr
