@@ -49,7 +49,7 @@ async def measure(wanted: Sequence[str], *, short: bool) -> tuple[list[Result], 
 
     if chosen(BROKEN):
         with tempfile.TemporaryDirectory(prefix="nextvec-chaos-") as folder:
-            async with standing(Path(folder), short=short, decoders=3, environment=SMALL_CACHE) as stand:
+            async with standing(Path(folder), short=short, environment=SMALL_CACHE) as stand:
                 for scenario in chosen(BROKEN):
                     await run(scenario, stand)
     for scenario in chosen(BUSY):

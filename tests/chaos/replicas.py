@@ -43,7 +43,7 @@ async def paused(stand: Stand) -> list[Result]:
 
 async def lost(stand: Stand) -> list[Result]:
     """Every replica of a stage is killed under load, of one stage after the other, and comes back."""
-    await stand.decoders(2)
+    await stand.decoders(int(stand.choose(1, 2)))
     failed, seconds = 0, 0.0
     stages = ["decoder"] if stand.short else [stage.name for stage in STAGES]
     for stage in stages:
@@ -67,7 +67,7 @@ async def lost(stand: Stand) -> list[Result]:
 
 async def restarted(stand: Stand) -> list[Result]:
     """Every stage's replicas are restarted one after the other, under load."""
-    await stand.decoders(2)
+    await stand.decoders(int(stand.choose(1, 2)))
     before = stand.pids()
     async with Load(stand, route="amn") as load:
         for stage in stand.deployment.replicas:

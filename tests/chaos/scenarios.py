@@ -9,12 +9,11 @@ from tests.chaos.stand import Stand
 Scenario = Callable[[Stand], Awaitable[list[Result]]]
 
 BROKEN: tuple[Scenario, ...] = (
-    *(replicas.killed, replicas.paused, parts.without_redis, parts.promoted),
-    *(clients.handles, clients.slow, clients.nonsense),
-    *(replicas.corrupt, replicas.lost, replicas.restarted, clients.gone, replicas.added),
-    endurance.soak,
+    *(clients.gone, clients.handles, clients.slow, clients.nonsense, endurance.soak),
+    *(parts.without_redis, parts.promoted),
+    *(replicas.killed, replicas.paused, replicas.corrupt, replicas.lost, replicas.restarted, replicas.added),
 )
-"""Done one after the other to one system that cuts nothing off; it begins with three decoders."""
+"""Done one after the other to one system that cuts nothing off; it begins with one decoder."""
 
 BUSY: tuple[Scenario, ...] = (endurance.overload, endurance.throughput)
 """Each done to a system of its own with one decoder, set as it comes."""

@@ -31,6 +31,7 @@ from nextvec.v1.gateway_pb2_grpc import GatewayServiceStub
 HANG_SECONDS = 300
 """For anything that has to happen some time, on a machine that may be busy."""
 
+_START_SECONDS = 600
 _DRAIN_SECONDS = 60
 _REQUEST_SECONDS = 60
 _KNOWN = 16
@@ -123,11 +124,10 @@ async def standing(
     folder: Path,
     *,
     short: bool,
-    decoders: int = 1,
     patient: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stand]:
-    """Runs a system on free ports over a copy of the artifacts; `environment` has settings of its own.
+    """Runs a system of one process for each stage over a copy of the artifacts; `environment` has settings.
 
     A patient one cuts nothing off, so that what fails does so because of what is done to it.
     """
@@ -140,7 +140,7 @@ async def standing(
         told = {name: value for name, value in told.items() if not name.startswith("NEXTVEC_")}
     told |= {"OMP_NUM_THREADS": "1", variable("threads"): "1", variable("drain_seconds"): str(_DRAIN_SECONDS)}
     told |= environment or {}
-    layout = Layout.at(None, None, replicas={"decoder": decoders})
+    layout = Layout.at(None, None)
     with RedisProcess(folder) as redis:
         specs = [
             replace(spec, environment={**spec.environment, variable("metrics_port"): "0"})
@@ -150,7 +150,7 @@ async def standing(
         ]
         system = System(specs, layout.host, log_folder=logs, grace_seconds=_DRAIN_SECONDS + 5)
         async with Deployment(system, lists, layout.host) as deployment:
-            await deployment.healthy(HANG_SECONDS, lambda spec, seconds: None)
+            await deployment.healthy(_START_SECONDS, lambda spec, seconds: None)
             yield Stand(deployment, layout, redis, artifacts, logs, short)
 
 

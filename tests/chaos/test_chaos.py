@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def stand(tmp_path_factory):
     """A system that every scenario leaves whole."""
     folder = tmp_path_factory.mktemp("chaos")
-    async with standing(folder, short=True, decoders=3, environment=SMALL_CACHE) as running:
+    async with standing(folder, short=True, environment=SMALL_CACHE) as running:
         yield running
 
 
