@@ -17,9 +17,11 @@ BANK := $(MINI)/bank/bank.json
 
 TESTS ?= tests
 PYTEST ?= -q
+# Where `make chaos` writes its figures.
+CHAOS ?= runs/chaos.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock redis kubectl clean
+.PHONY: help setup demo test check bench chaos lock redis kubectl clean
 
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -42,7 +44,10 @@ check: $(TEST) kubectl ## Check format, lint, types, known vulnerabilities, mani
 	else echo "the protocol is not linted: no npx here"; fi
 
 bench: $(TEST) $(BANK) redis ## Measure speed, side by side with the vec2text library; fails when a bar is missed.
-	HF_HUB_OFFLINE=1 $(BIN)/nextvec bench all
+	HF_HUB_OFFLINE=1 $(BIN)/nextvec bench all --out docs/results
+
+chaos: $(TEST) $(BANK) redis ## Break systems under load, for half an hour; fails when a bar is missed.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.chaos --out $(CHAOS)
 
 # Torch comes first and by itself: no other package then asks for another build of it.
 $(RUN): requirements.lock pyproject.toml | $(MADE)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-BENCHES = ("decode", "encode", "lvm", "snap", "cache", "gateway")
+BENCHES = ("decode", "encode", "lvm", "snap", "cache", "gateway", "scale")
 """Names of what can be measured, each a module of this package."""
 
 
@@ -78,6 +78,16 @@ BARS = {
         Bar("lvm_gru_batch1", "lvm", "gru, batch 1, per query", "≤", 2.08, "ms"),
         Bar("lvm_transformer_batch1", "lvm", "transformer, batch 1, per query", "≤", 2.68, "ms"),
         Bar("snap_project", "snap", "projection over 339,615 × 768, K = 16", "≤", 2, "ms"),
+        Bar(
+            "scale_two_decoders",
+            "scale",
+            "answers a second: 2 decoders / 1, of one thread each",
+            "≥",
+            1.7,
+            "×",
+        ),
+        Bar("scale_failed", "scale", "requests that failed", "≤", 0, ""),
+        Bar("scale_degraded", "scale", "answers with less than was asked for", "≤", 0, ""),
         Bar("snap_recall", "snap", "recall of the 16 nearest of 339,615", "≥", 0.97, ""),
     )
 }

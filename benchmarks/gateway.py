@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 from benchmarks.harness import Options, Spread, speedup
 from benchmarks.results import Result, figure, held
+from benchmarks.systems import Systems
 from benchmarks.texts import paragraphs
 from nextvec.client import AsyncClient
 from nextvec.errors import NextvecError, StageUnavailable
@@ -15,18 +13,6 @@ from nextvec.v1.gateway_pb2 import CompleteResponse
 
 _TEXTS = 20
 _REPEATS = 5
-
-
-@dataclass(frozen=True)
-class Systems:
-    """How to start what is measured. A caller that stands above the stages gives it.
-
-    `whole` runs a system and gives the address of each route; `decoder` starts that stage alone and stops
-    it, giving the seconds until it was ready.
-    """
-
-    whole: Callable[[], AbstractAsyncContextManager[dict[str, str]]]
-    decoder: Callable[[], Awaitable[float]]
 
 
 def run(options: Options, systems: Systems) -> list[Result]:

@@ -17,7 +17,7 @@ def description() -> dict[str, str]:
     memory = _meminfo("MemTotal")
     described = {
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "cores": str(cores()),
         "memory": f"{memory / _GIB:.0f} GiB" if memory else "unknown",
         "load before": f"{os.getloadavg()[0]:.1f}",
         "system": platform.platform(),
@@ -29,6 +29,11 @@ def description() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return described
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory() -> int | None:

@@ -1,8 +1,11 @@
-"""`performance.md`: the figures of one run, as a page."""
+"""`performance.md`: the figures of one run, as a page, with pictures, and as records beside it."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from benchmarks.bars import BENCHES
+from benchmarks.plots import draw
 from benchmarks.results import Result, shown, unmeasured
 
 _TITLES = {
@@ -12,12 +15,14 @@ _TITLES = {
     "snap": "Snap",
     "cache": "Decoder's cache",
     "gateway": "Whole requests",
+    "scale": "Load and replicas",
 }
 
 _INTRODUCTION = """\
 # Performance
 
-Written by `nextvec bench all --out docs/results`; every figure is of that one run, on this machine:
+Written by `make bench`; the same figures as records are in [performance.json](performance.json). Every
+figure is of that one run, on this machine:
 
 {machine}
 
@@ -27,11 +32,38 @@ cores before the run means that there was something else. T5-base is the size of
 with weights drawn at random and texts of 32 tokens.
 """
 
+_CAPTIONS = {
+    "performance_bars": "How many times better than its bar each figure is; green reaches it",
+    "performance_decode": "Milliseconds of every engine",
+    "performance_stages": "Where the time goes as the load grows",
+}
 
-def page(results: Sequence[Result], machine: Mapping[str, str], benches: Sequence[str] = BENCHES) -> str:
-    """Markdown with one table a bench, and a list of the bars that nothing was held to."""
+
+def write(
+    folder: Path, results: Sequence[Result], machine: Mapping[str, str], benches: Sequence[str] = BENCHES
+) -> None:
+    """Writes page, pictures and records into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = draw(results, folder)
+    (folder / "performance.md").write_text(page(results, machine, benches, pictures), encoding="utf-8")
+    records = json.dumps([result.as_dict() for result in results], indent=1)
+    (folder / "performance.json").write_text(f"{records}\n", encoding="utf-8")
+
+
+def page(
+    results: Sequence[Result],
+    machine: Mapping[str, str],
+    benches: Sequence[str] = BENCHES,
+    pictures: Sequence[Path] = (),
+) -> str:
+    """Markdown: the bars, the pictures, one table a bench, and the bars that nothing was held to."""
     about = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     parts = [_INTRODUCTION.format(machine=about)]
+    barred = [result for result in results if result.bar]
+    if barred:
+        passed = sum(result.passed is True for result in barred)
+        parts.append(_table(f"Bars: {passed} of {len(barred)} reached", barred))
+    parts += [f"![{_CAPTIONS[picture.stem]}]({picture.name})\n" for picture in pictures]
     for bench in benches:
         rows = [result for result in results if result.bench == bench]
         if rows:

@@ -1,31 +1,28 @@
 """`nextvec bench`: how fast everything is, next to what it is compared with, in one run."""
 
 import importlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from nextvec.cli.demo import patient_environment
+from nextvec.cli.bench_systems import systems
 from nextvec.cli.exits import FOUND_WRONG
-from nextvec.cli.layout import Layout, artifacts_folder, processes
+from nextvec.cli.layout import artifacts_folder
 from nextvec.cli.output import AsJson, err, out, print_json
-from nextvec.cli.system import System
 
 if TYPE_CHECKING:
-    from benchmarks.gateway import Systems
     from benchmarks.harness import Options
     from benchmarks.results import Result
 
 app = typer.Typer(help="Measure speed on this machine, side by side.", no_args_is_help=True)
 
-_START_SECONDS = 180
-_DECODER = "decoder"
+_OF_SYSTEMS = ("gateway", "scale")
+"""Benches that measure a running system."""
 
 
 class Size(StrEnum):
@@ -112,6 +109,35 @@ def gateway(
     _run(["gateway"], _options(family, artifacts, quick), out_folder, as_json)
 
 
+@app.command()
+def scale(
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a gateway that runs; without, a system is started.")
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, help="Clients at once, with --address.")] = 4,
+    seconds: Annotated[float, typer.Option(min=1, help="How long they ask, with --address.")] = 30,
+    quick: Quick = False,
+    family: FamilyName = "mini",
+    artifacts: Artifacts = None,
+    out_folder: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answers a second with one decoder and with two, and where the time goes as the load grows.
+
+    With --address it loads a system that runs already, while processes are killed, scaled or restarted, and
+    counts what that loses. Exits with 1 where a request failed or was answered with less than asked.
+    """
+    options = _options(family, artifacts, quick)
+    if address is None:
+        _run(["scale"], options, out_folder, as_json)
+        return
+    from benchmarks import machine
+    from benchmarks.scale import against
+
+    about = machine.description()
+    _report(against(address, clients, seconds, options), about, ["scale"], out_folder, as_json)
+
+
 @app.command("all")
 def everything(
     size: SizeOption = Size.ALL,
@@ -143,21 +169,39 @@ def _options(
     )
 
 
-def _run(
-    names: "tuple[str, ...] | list[str]", options: "Options", out_folder: Path | None, as_json: bool
-) -> None:
+def _run(names: Sequence[str], options: "Options", out_folder: Path | None, as_json: bool) -> None:
     """Measures, shows, and exits with 1 when a bar is missed."""
     from benchmarks import machine
-    from benchmarks.page import page
-    from benchmarks.results import unmeasured
 
     about = machine.description()
     results: list[Result] = []
     for name in names:
+        started = time.monotonic()
         results += _measure(name, options)
+        options.say(f"{name}: took {time.monotonic() - started:.0f} s")
+    _report(results, about, names, out_folder, as_json)
+
+
+def _measure(name: str, options: "Options") -> "list[Result]":
+    module = importlib.import_module(f"benchmarks.{name}")
+    given = (options, systems(options)) if name in _OF_SYSTEMS else (options,)
+    found: list[Result] = module.run(*given)
+    return found
+
+
+def _report(
+    results: "list[Result]",
+    about: dict[str, str],
+    names: Sequence[str],
+    out_folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Shows figures, and writes the page where one is asked for; `names` are the benches that ran whole."""
+    from benchmarks.page import write
+    from benchmarks.results import unmeasured
+
     if out_folder:
-        out_folder.mkdir(parents=True, exist_ok=True)
-        (out_folder / "performance.md").write_text(page(results, about, names), encoding="utf-8")
+        write(out_folder, results, about, names)
     if as_json:
         print_json([result.as_dict() for result in results])
     else:
@@ -166,12 +210,6 @@ def _run(
         err.print(f"[yellow]not measured[/] {escape(bar.bench)}: {escape(bar.what)}", soft_wrap=True)
     if any(result.passed is False for result in results):
         raise typer.Exit(FOUND_WRONG)
-
-
-def _measure(name: str, options: "Options") -> "list[Result]":
-    module = importlib.import_module(f"benchmarks.{name}")
-    found: list[Result] = module.run(options, _systems(options)) if name == "gateway" else module.run(options)
-    return found
 
 
 def _show(results: "list[Result]", about: dict[str, str]) -> None:
@@ -186,34 +224,3 @@ def _show(results: "list[Result]", about: dict[str, str]) -> None:
         *cells, verdict = shown(result)
         table.add_row(escape(f"{result.bench}: {result.what}"), *cells, colours[verdict])
     out.print(table)
-
-
-def _systems(options: "Options") -> "Systems":
-    """How the gateway's bench starts a system: as `nextvec demo` does."""
-    from benchmarks.gateway import Systems
-
-    @asynccontextmanager
-    async def whole() -> AsyncIterator[dict[str, str]]:
-        layout = Layout.at(None, None)
-        async with _running(layout, options) as _:
-            yield {route: layout.address(route) for route in layout.routes}
-
-    async def decoder() -> float:
-        async with _running(Layout.at(None, None), options, only=_DECODER) as ready:
-            return ready[_DECODER]
-
-    return Systems(whole, decoder)
-
-
-@asynccontextmanager
-async def _running(
-    layout: Layout, options: "Options", only: str | None = None
-) -> AsyncIterator[dict[str, float]]:
-    """A system, or one process of it; gives the seconds after which each process was ready."""
-    specs = processes(layout, patient_environment(), family=options.family, artifacts=options.artifacts)
-    ready: dict[str, float] = {}
-    with TemporaryDirectory(prefix="nextvec-bench-") as logs:
-        chosen = [spec for spec in specs if only in (None, spec.name)]
-        async with System(chosen, layout.host, log_folder=Path(logs)) as system:
-            await system.healthy(_START_SECONDS, lambda spec, seconds: ready.update({spec.name: seconds}))
-            yield ready
