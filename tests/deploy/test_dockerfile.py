@@ -78,7 +78,7 @@ def test_the_environment_has_the_stages_extra_and_torch_only_where_it_is_named(p
     assert begin.source == ("with-torch" if "torch" in names else "plain")
 
 
-def test_torch_is_the_cpu_build_of_the_lock_files_version():
+def test_torch_is_the_lock_files_version_from_the_index_that_the_builder_names():
     (stage,) = (stage for stage in FILE.stages if stage.name == "with-torch")
     assert any(text == "TORCH_INDEX=" for text in stage.all("ARG"))
     (run,) = stage.all("RUN")
