@@ -30,7 +30,7 @@ def test_redis_may_be_down_at_the_start_come_up_and_go_and_no_request_notices(tm
             return redis.keys() > 0
 
         try:
-            assert eventually(is_used), "nothing was written to Redis after it came up"
+            assert eventually(is_used, 60), "nothing was written to Redis after it came up"
         finally:
             redis.stop()
         again = client.complete("The harbour lay still.")
