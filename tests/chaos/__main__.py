@@ -1,7 +1,7 @@
 """`python -m tests.chaos [--short] [--out FILE] [SCENARIO ...]`: breaks systems, and shows what it cost.
 
-Prints a table and writes the figures as JSON, a list of {name, value, bar, passed, ...}. Ends with 1 where a
-bar is missed or a scenario could not be carried out; its bars are then left out of the list.
+Prints a table and writes the figures as JSON, a list of {name, value, bar, passed, ...}; where a scenario
+could not be carried out, its bars are in the list without a value, as missed. Ends with 1 where any is.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.results import Result, shown
+from tests.chaos.bars import BARS
 from tests.chaos.scenarios import BROKEN, BUSY, SMALL_CACHE, Scenario
 from tests.chaos.stand import Stand, standing
 
@@ -79,13 +80,18 @@ def main() -> int:
     console = Console()
     console.print(", ".join(f"{name} {value}" for name, value in machine.description().items()), style="dim")
     console.print(table)
+    measured = {result.name for result in results}
+    missing = [bar for bar in BARS.values() if bar.name not in measured and not arguments.scenarios]
     if arguments.out:
         records = [result.as_dict() for result in results]
+        records += [{"name": b.name, "value": None, "bar": b.limit, "passed": False} for b in missing]
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
     for name in broken:
         err.print(f"[red]broke off[/] {name}")
-    return int(bool(broken) or any(result.passed is False for result in results))
+    for bar in missing:
+        err.print(f"[red]not measured[/] {bar.what}", soft_wrap=True)
+    return int(bool(broken or missing) or any(result.passed is False for result in results))
 
 
 if __name__ == "__main__":
