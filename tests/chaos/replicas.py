@@ -22,7 +22,7 @@ async def killed(stand: Stand) -> list[Result]:
     async with Load(stand) as load:
         await load.goes_on(12)
         moment = load.now
-        stand.deployment.kill(names[-1])
+        await stand.kill(names[-1])
         await load.goes_on(12)
         await stand.whole()
         await load.goes_on(10)
@@ -49,8 +49,7 @@ async def lost(stand: Stand) -> list[Result]:
     for stage in stages:
         async with Load(stand, route="amn") as load:
             moment = load.now
-            for name in stand.deployment.replicas[stage]:
-                stand.deployment.kill(name)
+            await stand.kill(*stand.deployment.replicas[stage])
             await stand.whole()
             back = load.now
             await load.brings(8, like=_whole)

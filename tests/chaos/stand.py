@@ -82,6 +82,14 @@ class Stand:
             await self.deployment.scale("decoder", count, HANG_SECONDS)
         return self.deployment.replicas["decoder"]
 
+    async def kill(self, *names: str) -> None:
+        """Kills processes, and returns when that has been noticed; they are started again."""
+        for name in names:
+            self.deployment.kill(name)
+        async with asyncio.timeout(HANG_SECONDS):
+            while self.deployment.complete:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def whole(self) -> None:
         """Waits until every process runs and serves."""
         async with asyncio.timeout(HANG_SECONDS):
