@@ -1,10 +1,15 @@
 """Projection over a bank of the original's size, and the share of the true neighbours it finds.
 
 The vectors are made up, in the likeness of sentence embeddings of the `mini` family (standardised, measured
-on 392,304 chunks of text): a variance that falls off over the dimensions, so that some 140 count of 768;
+on 64,715 chunks of text): a variance that falls off over the dimensions, so that some 140 count of 768;
 documents of a subject, so that a chunk has near neighbours in other documents; and chunks that drift within
-a document, so that adjacent ones have a cosine of about 0.32 and those five apart 0.25. The queries
-are what a model predicts at best: the mean of five chunks in a row, of documents that are not in the bank.
+a document. The queries are what a model predicts at best: the mean of five chunks in a row, of documents that
+are not in the bank. Mean cosines, of text and of 64,680 such vectors:
+
+    adjacent chunks            .321   .317
+    five apart                 .237   .258
+    query and its nearest      .513   .513
+
 Independent random vectors would have no neighbours worth finding, and say nothing about text.
 """
 

