@@ -187,7 +187,7 @@ async def watch_health(channel: grpc.aio.Channel, stop: asyncio.Event, *, every:
     than ten seconds, AssertionError where it does not say SERVING.
     """
     stub: Any = health_pb2_grpc.HealthStub(channel)
-    seconds = []
+    seconds: list[float] = []
     while not (seconds and stop.is_set()):
         started = time.monotonic()
         answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
