@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks import machine
 from benchmarks.results import Result, shown
 from tests.chaos.bars import BARS
-from tests.chaos.scenarios import BROKEN, BUSY, SMALL_CACHE, Scenario
+from tests.chaos.scenarios import BROKEN, HURRIED, MEASURED, SMALL_CACHE, Scenario
 from tests.chaos.stand import Stand, standing
 
 _COLOURS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "": ""}
@@ -48,12 +48,13 @@ async def measure(wanted: Sequence[str], *, short: bool) -> tuple[list[Result], 
     def chosen(scenarios: Sequence[Scenario]) -> list[Scenario]:
         return [scenario for scenario in scenarios if not wanted or scenario.__name__ in wanted]
 
-    if chosen(BROKEN):
+    patient = chosen((*BROKEN, *MEASURED))
+    if patient:
         with tempfile.TemporaryDirectory(prefix="nextvec-chaos-") as folder:
             async with standing(Path(folder), short=short, environment=SMALL_CACHE) as stand:
-                for scenario in chosen(BROKEN):
+                for scenario in patient:
                     await run(scenario, stand)
-    for scenario in chosen(BUSY):
+    for scenario in chosen(HURRIED):
         with tempfile.TemporaryDirectory(prefix="nextvec-chaos-") as folder:
             async with standing(Path(folder), short=short, patient=False) as stand:
                 await run(scenario, stand)
@@ -62,7 +63,7 @@ async def measure(wanted: Sequence[str], *, short: bool) -> tuple[list[Result], 
 
 def main() -> int:
     """Measures, shows, writes; the exit code."""
-    names = [scenario.__name__ for scenario in (*BROKEN, *BUSY)]
+    names = [scenario.__name__ for scenario in (*BROKEN, *MEASURED, *HURRIED)]
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Break systems under load.")
     parser.add_argument(
         "scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(names)}; all if none"

@@ -12,7 +12,7 @@ from benchmarks.results import Result
 from nextvec.channel import open_channel
 from nextvec.client import AsyncClient
 from tests.chaos.bars import figure, held
-from tests.chaos.stand import SENTENCES, Stand
+from tests.chaos.stand import HANG_SECONDS, SENTENCES, Stand
 
 DEADLINE_SECONDS = 3
 """The longest that a gateway takes by default."""
@@ -47,7 +47,7 @@ async def overload(stand: Stand) -> list[Result]:
 async def throughput(stand: Stand) -> list[Result]:
     """Answers a second of one decoder and of two, by turns; both have full batches."""
     served: dict[int, list[float]] = {1: [], 2: []}
-    async with AsyncClient(stand.address(_ROUTE), timeout=60) as client:
+    async with AsyncClient(stand.address(_ROUTE), timeout=HANG_SECONDS) as client:
         # Few texts, so that encoding is done once; the decoder is to leave its cache alone.
         texts = Texts(SENTENCES, repeated=1)
         send = completing(client, texts, bypass_cache=True)
@@ -67,7 +67,7 @@ async def throughput(stand: Stand) -> list[Result]:
 async def soak(stand: Stand) -> list[Result]:
     """Requests that the cache knows and a few that it does not, for a long time."""
     warm_up, seconds = stand.choose(4, 120), stand.choose(10, 600)
-    async with AsyncClient(stand.address("amn"), timeout=60) as client:
+    async with AsyncClient(stand.address("amn"), timeout=HANG_SECONDS) as client:
         known = completing(client, Texts(SENTENCES, repeated=1))
         new = completing(client, Texts(SENTENCES, seed=12))
 

@@ -77,6 +77,6 @@ async def _wrong(stand: Stand, load: Load) -> int:
         stub = GatewayServiceStub(channel)
         for messages in often[: _CHECKED if stand.short else None]:
             request = question(messages, bypass_cache=True)
-            right = (await stub.Complete(request, timeout=60)).chunks[0].text
+            right = (await stub.Complete(request, timeout=HANG_SECONDS)).chunks[0].text
             wrong += sum(response.chunks[0].text != right for response in given[messages])
     return wrong

@@ -35,7 +35,7 @@ async def paused(stand: Stand) -> list[Result]:
     async with Load(stand, clients=8) as load:
         await load.goes_on(10)
         stand.deployment.pause(names[-1])
-        await load.goes_on(20)
+        await load.goes_on(12)
         stand.deployment.resume(names[-1])
         await load.goes_on(10)
     return [held("paused_failed", load.failed)]

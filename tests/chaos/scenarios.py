@@ -15,8 +15,11 @@ BROKEN: tuple[Scenario, ...] = (
 )
 """Done one after the other to one system that cuts nothing off; it begins with one decoder."""
 
-BUSY: tuple[Scenario, ...] = (endurance.overload, endurance.throughput)
-"""Each done to a system of its own with one decoder, set as it comes."""
+MEASURED: tuple[Scenario, ...] = (endurance.throughput,)
+"""Done to the same system in the long form alone, for nothing but its speed is in question."""
+
+HURRIED: tuple[Scenario, ...] = (endurance.overload,)
+"""Done to a system of their own with the deadlines that it comes with."""
 
 SMALL_CACHE = {"NEXTVEC_CACHE_ENTRIES": "8"}
 """For those done to one system: what is asked again then comes from Redis."""

@@ -4,8 +4,7 @@ import pytest
 import pytest_asyncio
 
 from tests.chaos.bars import BARS, OF_SPEED
-from tests.chaos.endurance import overload
-from tests.chaos.scenarios import BROKEN, SMALL_CACHE
+from tests.chaos.scenarios import BROKEN, HURRIED, SMALL_CACHE
 from tests.chaos.stand import standing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,7 +18,7 @@ async def stand(tmp_path_factory):
         yield running
 
 
-@pytest.mark.parametrize("scenario", [*BROKEN, overload], ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", [*BROKEN, *HURRIED], ids=lambda scenario: scenario.__name__)
 async def test_a_broken_part_costs_no_request_and_no_wrong_answer(stand, scenario, record_property):
     results = await scenario(stand)
     for result in results:
