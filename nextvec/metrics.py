@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.metrics_core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -63,6 +70,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        # By default the library adds a series to each, with the time that it was made; nobody asks for them.
+        disable_created_metrics()
         ProcessCollector(registry=registry)
         self.requests = Counter(
             "nextvec_requests_total", "RPCs that ended", ("method", "code"), registry=registry

@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md from what the processes register. Run from the root: python tools/generate_metrics.py."""
+"""Writes docs/metrics.md from what the processes register: python tools/generate_metrics.py, in the root."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

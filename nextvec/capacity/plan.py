@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nextvec.capacity.queueing import Wait, wait
 from nextvec.capacity.service_times import PROCESSES, SHARES, ServiceTimes
-from nextvec.capacity.simulation import Simulated, simulate
+from nextvec.capacity.simulation import REQUESTS, Simulated, simulate
 from nextvec.errors import InvalidInput
 
 Array = NDArray[np.float64]
@@ -21,6 +21,8 @@ _STEP = 0.02
 """Share of its replicas by which a process grows at once, where that is more than one."""
 
 _ROUNDS = 200
+
+_HALVINGS = 5
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Plan:
         return {share.process: share.replicas for share in self.shares}
 
 
-def plan(times: ServiceTimes, level: Level) -> Plan:
+def plan(times: ServiceTimes, level: Level, *, requests: int = REQUESTS) -> Plan:
     """The smallest system that meets the level, whether `spare` replicas of each process are lost or none.
 
     Raises InvalidInput where no number of replicas meets it, naming the remedy.
@@ -87,27 +89,63 @@ def plan(times: ServiceTimes, level: Level) -> Plan:
     if bare >= level.p95:
         raise InvalidInput(
             f"p95 is {level.p95:g} s; must be above {bare:.3f} s, what the service times alone come to at a "
-            f"hit rate of {level.hit_rate:g}: allow more time, use a faster machine or fewer rungs, or measure "
-            "anew with --measure"
+            f"hit rate of {level.hit_rate:g}: allow more time, use a faster machine or fewer rungs, or "
+            "measure anew with --measure"
         )
-    needed = _enough(model)
+    fewest, most = model.fewest(), _enough(model)
+    tried = _Trial.of(model, most, requests)
     for _ in range(_ROUNDS):
-        # More gateways may make it slower, for each knows less of what its calls compete with.
-        lost = simulate(times, needed, level.rate, level.hit_rate)
-        whole = simulate(times, _with_spares(needed, level), level.rate, level.hit_rate)
-        worse = max(lost, whole, key=lambda one: one.quantile(0.95))
-        if worse.quantile(0.95) <= level.p95:
-            return _plan(model, needed, lost, whole)
+        if tried.passed:
+            break
         # The model is too hopeful here: what waits longest grows.
-        grows = max(PROCESSES, key=lambda process: float(worse.waits[process].mean()))
-        needed[grows] += _step(needed[grows])
-    raise _too_near(model)
+        grows = max(PROCESSES, key=lambda process: float(tried.worse.waits[process].mean()))
+        most = {**most, grows: most[grows] + _step(most[grows])}
+        tried = _Trial.of(model, most, requests)
+    else:
+        raise _too_near(model)
+    # Where it is too careful, as with many gateways, the fewest that pass lie between.
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        between = {p: fewest[p] + round(middle * (most[p] - fewest[p])) for p in PROCESSES}
+        if between == tried.needed:
+            break
+        trial = _Trial.of(model, between, requests)
+        if trial.passed:
+            tried, high = trial, middle
+        else:
+            low = middle
+    return _plan(model, tried)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A system simulated with its spares lost, and whole: more gateways know less of each other's calls."""
+
+    needed: dict[str, int]
+    lost: Simulated
+    whole: Simulated
+    passed: bool
+
+    @classmethod
+    def of(cls, model: "_Model", needed: dict[str, int], requests: int) -> "_Trial":
+        level = model.level
+        lost, whole = (
+            simulate(model.times, replicas, level.rate, level.hit_rate, requests=requests)
+            for replicas in (needed, _with_spares(needed, level))
+        )
+        slowest = max(lost.quantile(0.95), whole.quantile(0.95))
+        return cls(needed, lost, whole, slowest <= level.p95)
+
+    @property
+    def worse(self) -> Simulated:
+        return max(self.lost, self.whole, key=lambda one: one.quantile(0.95))
 
 
 def _enough(model: "_Model") -> dict[str, int]:
     """Replicas with which the model meets the level, from the fewest that the utilisation allows."""
     level = model.level
-    replicas = {p: max(1, int(np.ceil(model.load(p) / level.utilisation))) for p in PROCESSES}
+    replicas = model.fewest()
     waits = {p: model.wait(p, replicas) for p in PROCESSES}
     for _ in range(_ROUNDS):
         if model.p95(waits) <= level.p95:
@@ -137,8 +175,8 @@ def _step(replicas: int) -> int:
     return max(1, int(_STEP * replicas))
 
 
-def _plan(model: "_Model", needed: Mapping[str, int], lost: Simulated, whole: Simulated) -> Plan:
-    level = model.level
+def _plan(model: "_Model", trial: _Trial) -> Plan:
+    level, needed = model.level, trial.needed
     waits = {process: model.wait(process, needed) for process in PROCESSES}
     p95s = {process: model.p95({process: waits[process]}, only=process) for process in PROCESSES}
     scale = level.p95 / sum(p95s.values())
@@ -155,7 +193,7 @@ def _plan(model: "_Model", needed: Mapping[str, int], lost: Simulated, whole: Si
         )
         for process in PROCESSES
     )
-    return Plan(level, shares, model.p95(waits), lost.quantile(0.95), whole.quantile(0.95))
+    return Plan(level, shares, model.p95(waits), trial.lost.quantile(0.95), trial.whole.quantile(0.95))
 
 
 class _Model:
@@ -175,6 +213,10 @@ class _Model:
     def load(self, process: str) -> float:
         """Replicas that are busy at a time, on average."""
         return self.level.rate * self.moments[process][0]
+
+    def fewest(self) -> dict[str, int]:
+        """Replicas with which none is busier than it may be."""
+        return {p: max(1, int(np.ceil(self.load(p) / self.level.utilisation))) for p in PROCESSES}
 
     def wait(self, process: str, replicas: Mapping[str, int]) -> Wait:
         """The wait for a process.

@@ -57,7 +57,7 @@ class ServiceTimes:
             return cls(hit, miss, {str(k): str(v) for k, v in record["about"].items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInput(
-                f"{file} has no service times ({error}); `nextvec capacity --measure {file}` writes such a file"
+                f"{file} has no service times ({error}); `nextvec capacity --measure {file}` writes them"
             ) from error
 
     def write(self, file: Path) -> None:
@@ -92,7 +92,7 @@ def _seconds(record: Mapping[str, Any], part: str) -> dict[str, Array]:
     found = {}
     for process in PROCESSES:
         values = np.asarray(record[part][process], dtype=np.float64) / 1000
-        if values.shape != (len(SHARES),) or not (np.diff(values) >= 0).all() or not values[-1] > 0:
-            raise ValueError(f"{part}.{process} must be {len(SHARES)} rising milliseconds, the last above 0")
+        if values.shape != (len(SHARES),) or not (np.diff(values) >= 0).all() or not values[0] >= 0:
+            raise ValueError(f"{part}.{process} must be {len(SHARES)} rising milliseconds, none below 0")
         found[process] = values
     return found

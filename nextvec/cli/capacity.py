@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 180
 _ROUTE = "amn"
-_TEXTS = 100
+_TEXTS = 60
 
 
 def capacity(
@@ -83,8 +83,12 @@ async def _measured() -> "ServiceTimes":
             chunks = sentences(artifacts, family, 5 * _TEXTS)
             texts = [" ".join(chunks[place : place + 5]) for place in range(0, len(chunks) - 4, 5)]
             with err.status(f"measuring {len(texts)} requests, each twice"):
-                how = f"requests of five chunks on route {_ROUTE}, one at a time, every stage on one thread"
-                return await measure(layout.address(_ROUTE), texts, how)
+                how = (
+                    f"processor time of requests of five chunks on route {_ROUTE}, one at a time, every "
+                    "stage on one thread"
+                )
+                pids = {process.spec.name: process.handle.pid for process in system.processes}
+                return await measure(layout.address(_ROUTE), pids, texts, how)
 
 
 def _show(found: "Plan", times: "ServiceTimes") -> None:
