@@ -13,6 +13,9 @@ from services.families.t5 import T5Decoder, T5Encoder, words
 PAD, EOS = 0, 1
 """T5's token ids; a text begins with PAD as its start token."""
 
+Layer = Callable[[Tensor], nn.Module]
+"""Makes a layer of reduced precision from the weights [N, K] of an exact one."""
+
 
 class Inversion(nn.Module):
     """What inverter and corrector share: a T5 that reads input embeddings and writes tokens."""
@@ -35,15 +38,20 @@ class Inversion(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def reduce(self, linear: Callable[[Tensor], nn.Module]) -> None:
-        """Replaces the layers of encoder, decoder and output by what `linear` makes of their weights [N, K].
+    def reduce(self, reading: Layer, writing: Layer) -> None:
+        """Replaces the layers by what is made of their weights [N, K]: the encoder's, and all after them.
 
         What unfolds vectors stays exact: it runs once a text, and everything after depends on it.
         """
-        for module in (self, *self.encoder.modules(), *self.decoder.modules()):
+        parts: list[tuple[nn.Module, Layer]] = [
+            (self, writing),
+            *((module, reading) for module in self.encoder.modules()),
+        ]
+        parts += [(module, writing) for module in self.decoder.modules()]
+        for module, make in parts:
             for name, layer in list(module.named_children()):
                 if isinstance(layer, nn.Linear):
-                    setattr(module, name, linear(layer.weight))
+                    setattr(module, name, make(layer.weight))
 
     def next_tokens(self, states: Tensor) -> Tensor:
         """Decoder states [n, w, width] → the likeliest next token of each [n, w].

@@ -72,4 +72,4 @@ def load(family: Family, slots: int) -> Backend:
     """
     if reason := unusable():
         raise StartupError(f"backend 'int8' cannot run: {reason}; use 'native'")
-    return native.load(family, slots, "int8", Int8Linear)
+    return native.load(family, slots, "int8", (Int8Linear, Int8Linear))

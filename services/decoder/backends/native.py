@@ -1,16 +1,13 @@
 """The project's own engine, exact in single precision."""
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
 
 from nextvec.family import Family
 from services.decoder.backends import Backend, Task
 from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
 from services.decoder.draft import Drafts
 from services.decoder.generation import Generation
-from services.decoder.inversion import Corrector, Inverter
+from services.decoder.inversion import Corrector, Inverter, Layer
 
 WEIGHT_BYTES = 4
 """Of every weight that a decoder pass reads."""
@@ -26,16 +23,16 @@ class Native:
         family: Family,
         slots: int,
         precision: str = "",
-        linear: Callable[[Tensor], nn.Module] | None = None,
+        layers: tuple[Layer, Layer] | None = None,
     ):
-        """`linear` makes a layer of reduced `precision` from its weights [N, K]; without it all is exact."""
+        """`layers` make layers of reduced `precision`, of encoder and decoder; without, all is exact."""
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
         self.digest = texts_digest(family, inverter, corrector) + precision
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
-        if linear:
-            self._inverter.reduce(linear)
-            self._corrector.reduce(linear)
+        if layers:
+            self._inverter.reduce(*layers)
+            self._corrector.reduce(*layers)
         self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
         self._better: Generation[Task] = Generation(
             self._corrector, slots, self.limit, self._corrector.prefix + self.limit
@@ -71,8 +68,8 @@ def _drafts(task: Task) -> Drafts:
 
 
 def load(
-    family: Family, slots: int, precision: str = "", linear: Callable[[Tensor], nn.Module] | None = None
+    family: Family, slots: int, precision: str = "", layers: tuple[Layer, Layer] | None = None
 ) -> Backend:
     """Loads the family's inverter and corrector; raises WeightsError where they are not usable."""
     inverter, corrector = Checkpoint.load("inverter", family), Checkpoint.load("corrector", family)
-    return Native(inverter, corrector, family, slots, precision, linear)
+    return Native(inverter, corrector, family, slots, precision, layers)

@@ -5,12 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from nextvec.errors import StartupError
-from services.decoder.backends import BACKENDS, int8
+from services.decoder.backends import BACKENDS, int8, w8a16
 from services.decoder.engine import Engine
 from services.decoder.walk import Walk
 
 needs_vnni = pytest.mark.skipif(bool(int8.unusable()), reason=int8.unusable())
-PRECISIONS = [pytest.param("int8", marks=needs_vnni)]
+LAYERS = [int8.Int8Linear, w8a16.WideLinear]
+PRECISIONS = [pytest.param(name, marks=needs_vnni) for name in ("int8", "w8a16")]
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
@@ -19,12 +20,23 @@ def reduced(request, family):
 
 
 @needs_vnni
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("shape", [(5, 48), (2, 3, 48)])
-def test_a_layer_is_near_the_exact_one(shape):
+def test_a_layer_is_near_the_exact_one(layer, shape):
     torch.manual_seed(0)
     weight, x = torch.randn(64, 48), torch.randn(shape)
     exact = F.linear(x, weight)
-    assert (int8.Int8Linear(weight)(x) - exact).norm() < 0.02 * exact.norm()
+    assert (layer(weight)(x) - exact).norm() < 0.02 * exact.norm()
+
+
+@needs_vnni
+def test_of_weights_in_8_bits_hardly_anything_is_lost():
+    torch.manual_seed(0)
+    codes, x = torch.randint(-127, 128, (64, 48)), torch.randn(5, 48)
+    codes[:, 0] = 127
+    weight = codes * torch.rand(64, 1)
+    exact = F.linear(x, weight)
+    assert (w8a16.WideLinear(weight)(x) - exact).norm() < 1e-4 * exact.norm()
 
 
 @needs_vnni
@@ -38,17 +50,19 @@ def test_weights_that_were_rounded_before_are_not_rounded_again():
 
 
 @needs_vnni
-def test_a_tokens_states_do_not_depend_on_the_others_in_its_pass():
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_tokens_states_do_not_depend_on_the_others_in_its_pass(kind):
     torch.manual_seed(0)
-    layer, x = int8.Int8Linear(torch.randn(64, 48)), torch.randn(6, 48)
+    layer, x = kind(torch.randn(64, 48)), torch.randn(6, 48)
     alone = torch.cat([layer(row[None]) for row in x])
     x[5] *= 1e6
     assert torch.equal(layer(x)[:5], alone[:5])
 
 
 @needs_vnni
-def test_a_layer_takes_zeros():
-    assert int8.Int8Linear(torch.zeros(8, 16))(torch.zeros(2, 16)).tolist() == [[0.0] * 8] * 2
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_takes_zeros(layer):
+    assert layer(torch.zeros(8, 16))(torch.zeros(2, 16)).tolist() == [[0.0] * 8] * 2
 
 
 def test_texts_of_many_lengths_end_as_texts_do(reduced, vectors):
@@ -83,7 +97,8 @@ def test_texts_of_two_precisions_never_share_an_entry_of_the_cache(reduced, engi
     assert reduced.digest != engine.digest
 
 
-def test_a_machine_that_is_not_fit_is_refused_with_the_remedy(family, monkeypatch):
+@pytest.mark.parametrize("name", ["int8", "w8a16"])
+def test_a_machine_that_is_not_fit_is_refused_with_the_remedy(name, family, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    with pytest.raises(StartupError, match="no AVX512-VNNI; use"):
-        BACKENDS.load("int8").load(family, 1)
+    with pytest.raises(StartupError, match=f"{name}.*no AVX512-VNNI; use"):
+        BACKENDS.load(name).load(family, 1)
