@@ -47,7 +47,7 @@ def _torchs_own_kernels() -> Iterator[None]:
     """
     before = torch.backends.mkldnn.enabled
     if torch.is_inference_mode_enabled():
-        torch.backends.mkldnn.enabled = False
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # a property of the module
     try:
         yield
     finally:
