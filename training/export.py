@@ -11,7 +11,7 @@ from nextvec.family import Family
 from nextvec.weights import Storage
 from training.inversion_models import Corrector, Inverter
 
-WEIGHTS, CARD = "model.safetensors", "card.json"
+WEIGHTS, CARD, TOKENIZER = "model.safetensors", "card.json", "tokenizer.json"
 START = "started_from.json"
 """In a run folder: the card of the part that the training started from."""
 
@@ -40,6 +40,7 @@ def export(
         "num_repeat_tokens": model.shape.memory,
         "embedder_model_name": family.name,
         "space": family.space,
+        "tokenizer_sha256": weights.sha256(family.part("inverter") / TOKENIZER),
         "encoder_decoder": model.encoder_decoder.config.to_diff_dict(),
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -54,12 +55,18 @@ def export(
     return folder
 
 
-def start_from(model: Inverter | Corrector, folder: Path, run: Path) -> None:
-    """Sets the weights to those of an exported part, whose card is kept in the run folder.
+def start_from(model: Inverter, folder: Path, family: Family, run: Path) -> None:
+    """Sets the weights to those of an exported inverter, whose card is kept in the run folder.
 
     The card is copied once: a run that is resumed may find its own result in `folder`. Raises
-    FailedPrecondition where the part has other sizes.
+    FailedPrecondition where the inverter has another tokenizer than the family's, or other sizes.
     """
+    tokenizer = family.part("inverter") / TOKENIZER
+    if not (folder / TOKENIZER).is_file() or weights.sha256(folder / TOKENIZER) != weights.sha256(tokenizer):
+        raise FailedPrecondition(
+            f"{folder} does not have the tokenizer of {tokenizer}; go on from an inverter that has it, "
+            "or from none"
+        )
     state = {name: torch.from_numpy(a) for name, a in weights.load(folder / WEIGHTS).items()}
     own = model.state_dict()
     needed = {name for name in own if not name.removeprefix("encoder_decoder.").startswith(_TIED)}

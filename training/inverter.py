@@ -55,7 +55,7 @@ def train_inverter(
     torch.manual_seed(seed)
     model = Inverter(preset.shape, tokenizer.get_vocab_size())
     if start:
-        start_from(model, start, folder)
+        start_from(model, start, family, folder)
     else:
         model.start_embeddings(encoder_rows(tokenizer, family))
     yield from train(model, batch_at, preset.schedule, folder, device)

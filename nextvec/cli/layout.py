@@ -1,5 +1,6 @@
 """Which processes make up a system, and which of them listens where: the one list behind `up` and `demo`."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +144,12 @@ def another(spec: ProcessSpec, name: str, port: int) -> ProcessSpec:
 
 
 def artifacts_folder() -> Path:
-    """The folder with families and models: `artifacts` here, else that of the installed checkout."""
+    """The folder with families and models.
+
+    That of the setting, where it is given; else `artifacts` here, else that of the installed checkout.
+    """
+    if given := os.environ.get(variable("artifacts")):
+        return Path(given).resolve()
     here = Path("artifacts")
     if (here / "families").is_dir():
         return here.resolve()

@@ -29,6 +29,7 @@ from nextvec.cli.training_run import (
     report,
     watch,
 )
+from nextvec.errors import FailedPrecondition
 
 app = typer.Typer(help="Train the parts of a family, and latent vector models.", no_args_is_help=True)
 
@@ -38,15 +39,25 @@ def tokenizer(
     corpus: Corpus,
     family: FamilyName = "mini",
     vocabulary: Annotated[int, typer.Option(min=300, max=65_000, help="Number of tokens.")] = 12_288,
+    replace_trained: Annotated[
+        bool,
+        typer.Option("--replace", help="Also where inverter and corrector then have to be trained anew."),
+    ] = False,
     artifacts: Artifacts = None,
 ) -> None:
     """Train the tokenizer of the texts that inverter and corrector write."""
     import pyarrow.parquet as pq
 
     from training import corpus as corpora
+    from training.export import WEIGHTS
     from training.tokenizer import save_tokenizer, train_tokenizer
 
     target = family_named(family, artifacts).part("inverter")
+    if (target / WEIGHTS).exists() and not replace_trained:
+        raise FailedPrecondition(
+            f"{target} holds an inverter, which its family cannot use with another tokenizer; train it "
+            "further with --start-from, or give --replace and train inverter and corrector anew"
+        )
     texts = (
         text
         for part in corpora.parts(corpus)

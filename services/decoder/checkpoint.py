@@ -48,7 +48,7 @@ class Checkpoint:
         """Reads the family's inverter or corrector.
 
         Raises WeightsError where files are missing or corrupt, or the weights are of another kind of model,
-        another size of vector, or another vector space.
+        another size of vector, another vector space, or another tokenizer.
         """
         folder = family.part(kind)
         config = _read_json(folder / "config.json")
@@ -57,6 +57,12 @@ class Checkpoint:
             raise WeightsError(
                 f"{folder} was made for the space {made_for!r}, family {family.name!r} has {family.space!r}: "
                 "encoder and decoder must be of one family"
+            )
+        made_with = config.get("tokenizer_sha256")
+        if made_with and made_with != weights.sha256(_text_tokenizer_file(family)):
+            raise WeightsError(
+                f"{folder} was trained with another tokenizer than {_text_tokenizer_file(family)}; restore "
+                "that file, or train inverter and corrector anew"
             )
         files = _weight_files(folder)
         state: dict[str, Tensor] = {}

@@ -203,7 +203,7 @@ def folders(models: Path) -> list[Path]:
 
 
 def named(models: Path, name: str) -> Path:
-    """Folder of a model by its name, by the link to it, or by the route it answers.
+    """Folder of a model by its name or path, by the link to it, or by the route it answers.
 
     Raises NotFound, listing the known ones.
     """
@@ -214,7 +214,7 @@ def named(models: Path, name: str) -> Path:
     if name in links:
         return production(models, links[name])
     for folder in known:
-        if folder.name == name:
+        if name == folder.name or Path(name).resolve() == folder.resolve():
             return folder
     have = ", ".join(folder.name for folder in known) or "none"
     raise NotFound(f"no model {name!r} in {models}; have {have}")

@@ -87,3 +87,10 @@ def test_the_artifacts_are_those_of_the_checkout_wherever_one_stands(tmp_path, m
     assert artifacts_folder() == here
     (tmp_path / "artifacts" / "families").mkdir(parents=True)
     assert artifacts_folder() == tmp_path / "artifacts"
+
+
+def test_the_folder_of_artifacts_is_that_of_the_setting_where_it_is_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("NEXTVEC_ARTIFACTS", str(tmp_path))
+    assert artifacts_folder() == tmp_path
+    monkeypatch.delenv("NEXTVEC_ARTIFACTS")
+    assert (artifacts_folder() / "families" / "mini").is_dir()

@@ -135,7 +135,7 @@ def test_the_whole_card_is_shown_by_name_link_and_route(run, models, space):
     assert card["known_issues"] == ["none known"]
     assert card["metrics"]["cosine"] == 0.5
     assert card["history"]["gru"][0]["model"] == folder.name
-    assert run("show", "gru_v0") == run("show", "gru") == card
+    assert run("show", "gru_v0") == run("show", "gru") == run("show", str(folder)) == card
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(refused, models, space):

@@ -13,6 +13,9 @@ import torch
 
 from nextvec import weights
 from nextvec.cli.layout import artifacts_folder
+from nextvec.family import Family
+from nextvec.weights import WeightsError
+from services.decoder.checkpoint import Checkpoint
 from tests.cli.toy_corpus import write_corpus
 
 
@@ -151,12 +154,26 @@ def test_an_inverter_goes_on_from_another_and_its_card_says_so(corpus, nextvec, 
     assert any((after[name] != array).any() for name, array in before.items())
 
 
-def test_an_inverter_of_another_size_is_no_start(corpus, artifacts, nextvec, tmp_path):
+def test_an_inverter_with_another_tokenizer_is_no_start(corpus, artifacts, nextvec, tmp_path):
     places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
-    start = artifacts / "families" / "mini" / "corrector"
+    start = tmp_path / "start"
+    shutil.copytree(artifacts / "families" / "mini" / "inverter", start)
+    (start / "tokenizer.json").write_text("{}")
     result = nextvec("train", "inverter", *places, "--start-from", start, "--steps", 1, "--device", "cpu")
     assert result.exit_code == 4
-    assert "does not have the sizes of the preset" in result.stderr
+    assert "does not have the tokenizer" in result.stderr
+
+
+def test_the_tokenizer_of_a_trained_inverter_is_replaced_only_on_request(corpus, nextvec, tmp_path):
+    artifacts = tmp_path / "artifacts"
+    shutil.copytree(artifacts_folder() / "families" / "mini", artifacts / "families" / "mini")
+    command = ("train", "tokenizer", "--corpus", corpus, "--vocabulary", 400, "--artifacts", artifacts)
+    refused = nextvec(*command)
+    assert refused.exit_code == 4
+    assert "--replace" in refused.stderr
+    assert nextvec(*command, "--replace").exit_code == 0
+    with pytest.raises(WeightsError, match="another tokenizer"):
+        Checkpoint.load("inverter", Family.open("mini", artifacts / "families"))
 
 
 def test_an_unknown_route_lists_the_known_ones_in_one_line(corpus, artifacts, nextvec, tmp_path):

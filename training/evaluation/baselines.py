@@ -78,7 +78,7 @@ class Baselines:
 
     @classmethod
     def of(
-        cls, corpus: Path, tell: Tell = lambda what, done, total: None, limit: int = 200_000
+        cls, corpus: Path, tell: Tell = lambda what, done, total: None, limit: int = 400_000
     ) -> "Baselines":
         """Fitted on `limit` windows of an encoded training corpus at most, spread evenly over it."""
         training, held_out = Sequences.load(corpus).split(_HELD_OUT)
