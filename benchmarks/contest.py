@@ -129,6 +129,11 @@ class Contest:
             figure(f"{start}_{side}_ms", "decode", f"{title}: {side}", Spread.of(found).times(1000), "ms")
             for side, found in seconds.items()
         ]
+        for backend in self.engines:
+            ratio = speedup(seconds[LIBRARY], seconds[backend])
+            results.append(
+                figure(f"{start}_{backend}", "decode", f"{title}: library / {backend}", ratio, "×")
+            )
         for way, backend in (("exact", EXACT), ("fastest", fastest)):
             ratio = speedup(seconds[LIBRARY], seconds[backend])
             results.append(_ratio(f"{start}_{way}", f"{title}: library / {way}", ratio, f"by {backend}"))
