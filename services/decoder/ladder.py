@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nextvec.cache import Cache
 from nextvec.deadline import Deadline
+from nextvec.errors import Cancelled, DeadlineExceeded, QueueFull
 from nextvec.flight import SingleFlight
 from services.decoder.cache import Keys
 from services.decoder.metrics import DecoderMetrics
@@ -96,6 +97,8 @@ class _Climb:
     heard: list[Hypothesis] = field(default_factory=list)
 
     def hear(self, hypothesis: Hypothesis) -> None:
+        if self.heard and hypothesis.step <= self.heard[-1].step:
+            return  # a rung that is gone for once more begins where the first attempt did
         self.heard.append(hypothesis)
         self.listen(hypothesis)
 
@@ -177,7 +180,14 @@ class Ladder:
                 turn.result = standing.without_vectors()
             return _Reached(standing, spent.queue_ms, computed=True)
 
-        reached = await self._flights.run(key, work, climb.hear)
+        while True:
+            try:
+                reached = await self._flights.run(key, work, climb.hear)
+                break
+            except (QueueFull, DeadlineExceeded, Cancelled):
+                # Whoever led may have had less time. Each failure ends one leader, so this one leads at last.
+                if leads or (climb.deadline and climb.deadline.expired):
+                    raise
         climb.computed |= reached.computed
         climb.queue_ms += reached.queue_ms
         if not leads or not reached.computed:

@@ -8,6 +8,8 @@ import torch
 from prometheus_client import CollectorRegistry
 
 from nextvec.cache import Cache, CacheMetrics
+from nextvec.deadline import Deadline
+from nextvec.errors import Cancelled, DeadlineExceeded, QueueFull
 from services.decoder.cache import Keys, StandingCodec
 from services.decoder.generation import Passes
 from services.decoder.ladder import Ladder, Order
@@ -218,6 +220,54 @@ async def test_one_of_equal_requests_may_leave(ladder_of):
     await asyncio.sleep(0)
     script.go.set()
     assert (await second).text == GOOD
+
+
+class Hurried(Script):
+    """Refuses whoever has less than a second, after the first hypothesis and when all have joined."""
+
+    def __init__(self, texts, failure):
+        super().__init__(texts)
+        self.failure = failure
+
+    async def run(self, walk, until, listen, deadline=None):
+        if deadline.remaining > 1:
+            return await super().run(walk, until, listen, deadline)
+        self.runs.append("refused")
+        listen(Hypothesis(0, (0, 0), self.texts[0], 0.0))
+        await self.go.wait()
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure", [QueueFull("full", 10), DeadlineExceeded("late"), Cancelled("gone")])
+async def test_whoever_has_time_is_not_failed_by_the_deadlines_of_those_who_have_none(ladder_of, failure):
+    script = Hurried([BABBLE, GOOD], failure)
+    ladder = ladder_of(script)
+    script.go.clear()
+    climbs = [
+        asyncio.create_task(ladder.climb(Order(VECTOR, SOURCE), deadline=Deadline.after(seconds)))
+        for seconds in (0.9, 0.9, 60, 60)
+    ]
+    await asyncio.sleep(0.01)
+    script.go.set()
+    *refused, third, fourth = await asyncio.gather(*climbs, return_exceptions=True)
+    assert [third.text, fourth.text] == [GOOD, GOOD]
+    assert [h.step for h in third.hypotheses] == [0, 1], "none is heard twice"
+    assert refused[0] is failure
+    assert script.runs.count((-1, 1)) == 1
+
+
+async def test_a_follower_without_time_left_is_refused_with_its_leader(ladder_of):
+    script = Hurried([BABBLE, GOOD], QueueFull("full", 10))
+    ladder = ladder_of(script)
+    script.go.clear()
+    climbs = [
+        asyncio.create_task(ladder.climb(Order(VECTOR, SOURCE), deadline=Deadline.after(seconds)))
+        for seconds in (0.9, 0)
+    ]
+    await asyncio.sleep(0.01)
+    script.go.set()
+    assert await asyncio.gather(*climbs, return_exceptions=True) == [script.failure] * 2
+    assert script.runs == ["refused"]
 
 
 async def test_a_failure_is_not_cached(ladder_of):
