@@ -11,7 +11,7 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.metrics_core import InfoMetricFamily, Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -50,14 +50,17 @@ class Models(Collector):
         self._in_use = in_use
         registry.register(self)
 
-    def describe(self) -> Iterable[Metric]:
-        return [InfoMetricFamily("nextvec_model", "Models, banks and families in use")]
+    def describe(self) -> list[GaugeMetricFamily]:
+        return [
+            GaugeMetricFamily(
+                "nextvec_model_info", "1 for every model, bank or space in use", labels=self.LABELS
+            )
+        ]
 
     def collect(self) -> Iterable[Metric]:
         (family,) = self.describe()
         for model in self._in_use():
-            values = (self._stage, model.route, model.id, model.space)
-            family.add_metric([], dict(zip(self.LABELS, values, strict=True)))
+            family.add_metric((self._stage, model.route, model.id, model.space), 1)
         return [family]
 
 

@@ -108,7 +108,7 @@ def _of(collector: Collector) -> Iterable[Family]:
     labels = tuple(getattr(collector, "_labelnames", None) or getattr(collector, "LABELS", ()))
     describe = getattr(collector, "describe", collector.collect)
     for metric in describe() or collector.collect():
-        end = {"counter": "_total", "info": "_info"}.get(metric.type, "")
+        end = "_total" if metric.type == "counter" else ""
         yield Family(metric.name + end, metric.type, labels, metric.documentation)
 
 

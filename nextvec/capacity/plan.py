@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextvec.capacity.queueing import Wait, wait
+from nextvec.capacity.queueing import Wait, merged_cv2, wait
 from nextvec.capacity.service_times import PROCESSES, SHARES, ServiceTimes
 from nextvec.capacity.simulation import REQUESTS, Simulated, simulate
 from nextvec.errors import InvalidInput
@@ -22,7 +22,7 @@ _STEP = 0.02
 
 _ROUNDS = 200
 
-_HALVINGS = 5
+_HALVINGS = 4
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,12 @@ class _Trial:
     @classmethod
     def of(cls, model: "_Model", needed: dict[str, int], requests: int) -> "_Trial":
         level = model.level
-        lost, whole = (
+        systems = [needed, _with_spares(needed, level)] if level.spare else [needed]
+        lost, *rest = (
             simulate(model.times, replicas, level.rate, level.hit_rate, requests=requests)
-            for replicas in (needed, _with_spares(needed, level))
+            for replicas in systems
         )
+        whole = rest[0] if rest else lost
         slowest = max(lost.quantile(0.95), whole.quantile(0.95))
         return cls(needed, lost, whole, slowest <= level.p95)
 
@@ -223,15 +225,16 @@ class _Model:
 
         A client reaches any of the gateways, and has to wait for that one. A gateway knows how busy it makes
         a replica and not how busy the others do: alone, it finds the first that is free; one of many, it
-        finds any.
+        finds mostly the next in its turn, where the turns of all come together.
         """
         mean, cv2 = self.moments[process]
-        servers, gateways = replicas[process], replicas["gateway"]
-        apart = wait(1, self.level.rate / servers, mean, cv2)
+        servers, gateways = replicas[process], replicas["gateway"] + self.level.spare
+        rate = self.level.rate / servers
         if process == "gateway":
-            return apart
+            return wait(1, rate, mean, cv2)
         together = wait(servers, self.level.rate, mean, cv2)
-        known = 1 / (gateways + self.level.spare)
+        apart = wait(1, rate, mean, cv2, merged_cv2(gateways, 1 / servers, rate * mean))
+        known = 1 / gateways
         return Wait(
             known * together.probability + (1 - known) * apart.probability,
             known * together.mean + (1 - known) * apart.mean,

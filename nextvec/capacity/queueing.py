@@ -1,8 +1,8 @@
 """Waiting times of queues, in the steady state. Offered load is in erlangs: arrivals times service time.
 
-The waiting time of M/G/c is that of M/M/c scaled by (1 + cv²) / 2, after Allen and Cunneen, where cv is the
-service time's coefficient of variation; it is exact for one server, and for exponential service. Its tail is
-taken as exponential.
+The waiting time of G/G/c is that of M/M/c scaled by half of the squared coefficients of variation of service
+times and of times between arrivals, after Allen and Cunneen. Where arrivals are random, the latter is 1; then
+it is exact for one server, and for exponential service. Its tail is taken as exponential.
 """
 
 from dataclasses import dataclass
@@ -53,11 +53,11 @@ def erlang_c(servers: int, load: float) -> float:
     return blocked / (1 - load / servers * (1 - blocked))
 
 
-def wait(servers: int, rate: float, mean: float, cv2: float) -> Wait:
+def wait(servers: int, rate: float, mean: float, cv2: float, arrivals_cv2: float = 1.0) -> Wait:
     """Wait for the first free of some servers.
 
     `rate` is of arrivals per second, in all; `mean` the service time in seconds, `cv2` its squared
-    coefficient of variation. Raises ValueError where the servers cannot keep up.
+    coefficient of variation, `arrivals_cv2` that of the times between arrivals. Raises ValueError where the servers cannot keep up.
     """
     load = rate * mean
     if load >= servers:
@@ -65,4 +65,14 @@ def wait(servers: int, rate: float, mean: float, cv2: float) -> Wait:
     if not load:
         return Wait(0.0, 0.0)
     probability = erlang_c(servers, load)
-    return Wait(probability, probability * mean / (servers - load) * (1 + cv2) / 2)
+    return Wait(probability, probability * mean / (servers - load) * (arrivals_cv2 + cv2) / 2)
+
+
+def merged_cv2(streams: int, cv2: float, utilisation: float) -> float:
+    """Squared coefficient of variation between arrivals of equal streams that come together in a queue.
+
+    `cv2` is that of one stream. Many streams together look random, the more so the less the queue is used;
+    after Whitt's Queueing Network Analyzer.
+    """
+    weight = 1 / (1 + 4 * (1 - utilisation) ** 2 * (streams - 1))
+    return weight * cv2 + 1 - weight

@@ -23,7 +23,7 @@ REQUESTS = 60_000
 _WARM_UP = 0.2
 """Share of the requests after which the queues are as long as they stay."""
 
-_VISITS = 40
+_VISITS = 20
 """Requests per replica at least: fewer than these leave no queue behind."""
 
 
@@ -73,7 +73,7 @@ def simulate(
 def fewest_in_flight(arrivals: Array, service: Array, senders: NDArray[np.int64], replicas: int) -> Array:
     """When each of N calls, in order of arrival, begins to be served; [N] seconds each."""
     in_flight = np.zeros((int(senders.max()) + 1, replicas), np.int32)
-    turns = np.zeros(len(in_flight), np.int64)
+    turns = np.random.default_rng(0).integers(replicas, size=len(in_flight)).tolist()
     free_at = np.zeros(replicas)
     under_way: list[tuple[float, int, int]] = []
     began = np.empty(len(arrivals))
@@ -84,7 +84,7 @@ def fewest_in_flight(arrivals: Array, service: Array, senders: NDArray[np.int64]
             in_flight[whose, which] -= 1
         mine = in_flight[sender]
         turn = turns[sender] = (turns[sender] + 1) % replicas
-        replica = turn + int(mine[turn:].argmin())
+        replica = turn + (int(mine[turn:].argmin()) if mine[turn] else 0)
         if mine[replica] and turn:
             earlier = int(mine[:turn].argmin())
             if mine[earlier] < mine[replica]:

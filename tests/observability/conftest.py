@@ -109,8 +109,8 @@ class Observed:
         url = f"http://127.0.0.1:{self.metrics_ports[name]}/metrics"
         with urllib.request.urlopen(url, timeout=30) as page:
             text = page.read().decode()
-        ends = {"counter": "_total", "info": "_info"}
-        return {f.name + ends.get(f.type, ""): f for f in text_string_to_metric_families(text)}
+        families = text_string_to_metric_families(text)
+        return {f.name + ("_total" if f.type == "counter" else ""): f for f in families}
 
     def lines(self, name):
         """The log lines of a process, as JSON."""
