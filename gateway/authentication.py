@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2
 
-from gateway.keys import Keyring
+from gateway.keys import Keyring, holder
 from nextvec.apikey import METADATA_KEY
 from nextvec.errors import NextvecError, status_of, trailing_metadata
 from nextvec.request import caller
@@ -33,9 +33,11 @@ class KeyInterceptor(grpc.aio.ServerInterceptor):
             return handler
         shown: Any = dict(handler_call_details.invocation_metadata or ())
         try:
-            caller.set(self._keyring.authenticate(shown.get(METADATA_KEY), self._route).id)
+            key = self._keyring.authenticate(shown.get(METADATA_KEY), self._route)
         except NextvecError as error:
             return _refusal(error)
+        holder.set(key)
+        caller.set(key.id)
         return handler
 
 

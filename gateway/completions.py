@@ -97,10 +97,10 @@ class Completions:
         code = grpc.StatusCode.OK
         try:
             # First, so that wrong requests count as well.
-            self._meter.take_request()
+            self._meter.take_request(route.name)
             work = self._limits.check(request, route, stream_hypotheses=stream_hypotheses)
             with self._admission.admit():
-                self._meter.take_chunks(work.chunks)
+                self._meter.take_chunks(work.chunks, route.name)
                 run = await self._pipeline.complete(work, self._within_budget(work, deadline), emit)
         except asyncio.CancelledError:
             late = deadline is not None and deadline.expired

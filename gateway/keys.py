@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Self
@@ -64,6 +65,10 @@ class ApiKey(BaseModel):
     def expired(self, now: datetime) -> bool:
         """Whether its time is over."""
         return self.expires is not None and now >= self.expires
+
+
+holder: ContextVar[ApiKey | None] = ContextVar("nextvec_gateway_key", default=None)
+"""The key that the RPC being served came with, as it was then; None where none is asked for."""
 
 
 class KeyFile(BaseModel):
@@ -141,10 +146,6 @@ class Keyring:
         self._keys = _by_id(KeyFile.read(path).keys)
         self._checked = time.monotonic()
 
-    def get(self, key_id: str) -> ApiKey | None:
-        """The key of this id, if it still is there."""
-        return self._keys.get(key_id)
-
     def authenticate(self, authorization: str | bytes | None, route: str) -> ApiKey:
         """The key that a call to `route` shows in its metadata.
 
@@ -160,14 +161,20 @@ class Keyring:
         expected = key.sha256 if key else digest("")
         if not hmac.compare_digest(digest(secret), expected) or key is None:
             raise Unauthenticated("the API key is not known here; ask the operator for one")
-        if key.expires and key.expired(datetime.now(UTC)):
-            raise Unauthenticated(
-                f"API key {key.id!r} expired at {key.expires.isoformat()}; ask the operator for another"
-            )
-        if key.routes is not None and route not in key.routes:
-            raise PermissionDenied(
-                f"API key {key.id!r} is not for route {route!r}; have {', '.join(key.routes)}"
-            )
+        _require_use(key, route)
+        return key
+
+    def confirm(self, shown: ApiKey, route: str) -> ApiKey:
+        """The key that a call was let in with, as it is now: a stream may outlive its key.
+
+        Raises Unauthenticated where it was revoked or has expired, and PermissionDenied where it is no longer
+        for this route. A new key under the same id is another one.
+        """
+        self._follow()
+        key = self._keys.get(shown.id)
+        if key is None or key.sha256 != shown.sha256:
+            raise Unauthenticated(f"API key {shown.id!r} was revoked; ask the operator for another")
+        _require_use(key, route)
         return key
 
     def _follow(self) -> None:
@@ -185,6 +192,15 @@ class Keyring:
             log.error("api keys not reloaded", problem=error.message, keys=len(self._keys))
         else:
             log.info("api keys reloaded", keys=len(self._keys))
+
+
+def _require_use(key: ApiKey, route: str) -> None:
+    if key.expires and key.expired(datetime.now(UTC)):
+        raise Unauthenticated(
+            f"API key {key.id!r} expired at {key.expires.isoformat()}; ask the operator for another"
+        )
+    if key.routes is not None and route not in key.routes:
+        raise PermissionDenied(f"API key {key.id!r} is not for route {route!r}; have {', '.join(key.routes)}")
 
 
 def _by_id(keys: Iterable[ApiKey]) -> dict[str, ApiKey]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.keys import Keyring
+from gateway.keys import ApiKey, Keyring, holder
 from nextvec.errors import InvalidInput, RateLimited
-from nextvec.request import caller
 
 
 class KeyMetrics:
@@ -68,9 +67,12 @@ class Meter:
         # By key and kind; both are bounded by the keys that the file ever had.
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
-    def take_request(self) -> None:
-        """Counts a completion; raises RateLimited where the key has had its share for now."""
-        key = self._keyring and self._keyring.get(caller.get())
+    def take_request(self, route: str) -> None:
+        """Counts a completion on `route`; raises RateLimited where the key has had its share for now.
+
+        Raises as `Keyring.confirm` does where the key no longer holds.
+        """
+        key = self._key(route)
         if not key:
             return
         self._metrics.requests.labels(key.id).inc()
@@ -78,9 +80,12 @@ class Meter:
             # A second's worth may come at once, and one request always.
             self._take(key.id, "requests", 1, rate, max(1, rate), f"{rate:g} requests a second")
 
-    def take_chunks(self, count: int) -> None:
-        """Counts chunks about to be generated; raises RateLimited, or InvalidInput where they never fit."""
-        key = self._keyring and self._keyring.get(caller.get())
+    def take_chunks(self, count: int, route: str) -> None:
+        """Counts chunks about to be generated; raises RateLimited, or InvalidInput where they never fit.
+
+        Raises as `Keyring.confirm` does where the key no longer holds.
+        """
+        key = self._key(route)
         if not key:
             return
         limit = key.chunks_per_minute
@@ -91,6 +96,10 @@ class Meter:
         if limit:
             self._take(key.id, "chunks", count, limit / 60, limit, f"{limit} chunks a minute")
         self._metrics.chunks.labels(key.id).inc(count)
+
+    def _key(self, route: str) -> ApiKey | None:
+        shown = holder.get()
+        return self._keyring.confirm(shown, route) if self._keyring and shown else None
 
     def _take(self, key_id: str, kind: str, count: int, rate: float, capacity: float, allowed: str) -> None:
         now = self._clock()

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -26,6 +27,7 @@ from nextvec.errors import (
 )
 from nextvec.logs import configure_logs
 from nextvec.v1.gateway_pb2 import CompleteRequest, ListRoutesRequest
+from nextvec.v1.vectors_pb2 import ErrorCode
 from tests.gateway.conftest import FIVE, item
 
 
@@ -196,14 +198,17 @@ async def test_requests_beyond_a_keys_rate_are_refused_until_it_has_more(serving
 
 
 async def test_items_of_a_stream_and_wrong_requests_count_as_requests(serving, keys):
-    slow = keys.add("slow", requests_per_second=3)
+    # One request, and no other while the test runs.
+    slow, wrong = (keys.add(key_id, requests_per_second=0.001) for key_id in ("slow", "wrong"))
     async with serving(api_keys_file=keys.path) as system:
         with pytest.raises(InvalidInput):
-            await complete(system, slow, rungs=[3, 1])
-        items = [item(str(number)) for number in range(6)]
+            await complete(system, wrong, rungs=[3, 1])
+        with pytest.raises(RateLimited):
+            await complete(system, wrong)
+        items = [item(str(number)) for number in range(4)]
         stream = system.stub().Generate(iter(items), metadata=credentials(slow))
         kinds = [event.error.kind for event in [e async for e in stream] if event.HasField("error")]
-        assert kinds == ["RateLimited"] * 4
+        assert kinds == ["RateLimited"] * 3
 
 
 async def test_chunks_beyond_a_keys_minute_are_refused(serving, keys):
@@ -234,6 +239,79 @@ async def test_keys_come_and_go_while_the_gateway_runs(serving, keys, log_lines)
     assert len(problems) == 2
     assert "is not JSON" in problems[0]
     assert "No such file" in problems[1]
+
+
+@asynccontextmanager
+async def open_stream(system, key):
+    """A Generate stream that stays open; `ask(request_id)` sends an item and returns its last event."""
+    items = asyncio.Queue()
+
+    async def sending():
+        while (one := await items.get()) is not None:
+            yield one
+
+    stream = system.stub().Generate(sending(), metadata=credentials(key))
+
+    async def ask(request_id):
+        await items.put(item(request_id))
+        while True:
+            event = await asyncio.wait_for(stream.read(), 10)
+            if event.HasField("complete") or event.HasField("error"):
+                return event
+
+    yield ask
+    await items.put(None)
+    assert await asyncio.wait_for(stream.read(), 10) is grpc.aio.EOF
+
+
+HOUR = timedelta(hours=1)
+
+LATER_FAULTS = {
+    "revoked": (lambda key: [], "ERROR_CODE_UNAUTHENTICATED", "'first' was revoked"),
+    "made anew": (
+        lambda key: [key.model_copy(update={"sha256": "0" * 64})],
+        "ERROR_CODE_UNAUTHENTICATED",
+        "'first' was revoked",
+    ),
+    "expired": (
+        lambda key: [key.model_copy(update={"expires": datetime.now(UTC) - HOUR})],
+        "ERROR_CODE_UNAUTHENTICATED",
+        "'first' expired at",
+    ),
+    "for other routes": (
+        lambda key: [key.model_copy(update={"routes": ("gru",)})],
+        "ERROR_CODE_PERMISSION_DENIED",
+        "not for route 'amn'; have gru",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", LATER_FAULTS)
+async def test_a_key_that_no_longer_holds_is_refused_on_a_stream_that_was_let_in(serving, keys, fault):
+    change, code, message = LATER_FAULTS[fault]
+    async with serving(api_keys_file=keys.path) as system, open_stream(system, keys.tokens["first"]) as ask:
+        assert (await ask("before")).HasField("complete")
+        (key,) = KeyFile.read(keys.path).keys
+        KeyFile(keys=tuple(change(key))).write(keys.path)
+        asked = len(system.encoder.requests)
+        for request_id in ("after", "later"):
+            refused = await ask(request_id)
+            assert refused.error.code == ErrorCode.Value(code)
+            assert message in refused.error.message
+        assert len(system.encoder.requests) == asked
+        assert system.sample("key_requests_total", key="first") == 1
+
+
+async def test_a_stream_goes_on_while_other_keys_change_and_new_limits_hold_for_it(serving, keys):
+    async with serving(api_keys_file=keys.path) as system, open_stream(system, keys.tokens["first"]) as ask:
+        assert (await ask("before")).HasField("complete")
+        keys.add("second")
+        assert (await ask("after")).HasField("complete")
+        first, second = KeyFile.read(keys.path).keys
+        limited = first.model_copy(update={"requests_per_second": 0.001})
+        KeyFile(keys=(limited, second)).write(keys.path)
+        assert (await ask("last")).HasField("complete")
+        assert (await ask("too many")).error.kind == "RateLimited"
 
 
 def test_the_file_is_looked_at_no_more_often_than_said(keys, monkeypatch):
