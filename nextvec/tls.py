@@ -38,14 +38,20 @@ def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
 def client_credentials(settings: TlsSettings) -> grpc.ChannelCredentials | None:
     """Credentials to connect with; None for plain text. Shows the certificate where there is one.
 
-    They are the files of now: a channel keeps them, and one opened later has newer ones.
+    They are the files of now: a channel keeps them, and one opened later has newer ones. Raises StartupError
+    where one is missing or they do not fit together, such as a pair of which one half is replaced.
     """
     if settings.tls_ca is None:
         return None
-    certificate, key, authority = (_read(settings, field) for field in _CLIENT_FIELDS)
-    return grpc.ssl_channel_credentials(
-        root_certificates=authority, private_key=key, certificate_chain=certificate
-    )
+    while True:
+        before = client_files(settings)
+        _require_fit(settings, _CLIENT_FIELDS)
+        certificate, key, authority = (_read(settings, field) for field in _CLIENT_FIELDS)
+        # What was replaced while it was read may not be what was checked.
+        if client_files(settings) == before:
+            return grpc.ssl_channel_credentials(
+                root_certificates=authority, private_key=key, certificate_chain=certificate
+            )
 
 
 def client_files(settings: TlsSettings) -> _Signature:
@@ -63,7 +69,7 @@ class _ServerFiles:
     def read(self) -> grpc.ServerCertificateConfiguration:
         """The files as they are; raises StartupError where one is missing or they do not fit together."""
         self._seen = _signature(self._settings, _SERVER_FIELDS)
-        self._require_fit()
+        _require_fit(self._settings, _SERVER_FIELDS)
         certificate, key, authority = (_read(self._settings, field) for field in _SERVER_FIELDS)
         assert key is not None
         assert certificate is not None
@@ -89,23 +95,27 @@ class _ServerFiles:
         log.info("certificates reloaded", certificate=str(self._settings.tls_certificate))
         return renewed
 
-    def _require_fit(self) -> None:
-        """gRPC would take a key of another certificate and fail every handshake."""
-        settings = self._settings
-        assert settings.tls_certificate
-        names = ", ".join(variable(field) for field in _SERVER_FIELDS)
-        try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-            if settings.tls_client_ca:
-                context.load_verify_locations(settings.tls_client_ca)
-        except FileNotFoundError:
-            for field in _SERVER_FIELDS:
-                _read(settings, field)
-        except (OSError, ValueError) as error:
-            raise StartupError(
-                f"{names}: {error}; must be a matching certificate and key in PEM, and authorities in PEM"
-            ) from None
+
+def _require_fit(settings: TlsSettings, fields: tuple[str, ...]) -> None:
+    """Certificate, key and authorities, in this order; what is unset is left out.
+
+    gRPC would take a key of another certificate and fail every handshake.
+    """
+    certificate, key, authority = (getattr(settings, field) for field in fields)
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if certificate:
+            context.load_cert_chain(certificate, key)
+        if authority:
+            context.load_verify_locations(authority)
+    except FileNotFoundError:
+        for field in fields:
+            _read(settings, field)
+    except (OSError, ValueError) as error:
+        names = ", ".join(variable(field) for field in fields)
+        raise StartupError(
+            f"{names}: {error}; must be a matching certificate and key in PEM, and authorities in PEM"
+        ) from None
 
 
 def _read(settings: TlsSettings, field: str) -> bytes | None:

@@ -17,6 +17,7 @@ from nextvec.channel import open_channel
 from nextvec.deadline import Deadline
 from nextvec.errors import InvalidInput, QueueFull, StageUnavailable, StartupError
 from nextvec.settings import TlsSettings
+from nextvec.tls import client_files
 from nextvec.v1.decoder_pb2 import DecodeRequest
 from nextvec.v1.decoder_pb2_grpc import DecoderServiceStub
 from tests.gateway.conftest import item
@@ -281,6 +282,51 @@ async def test_the_name_that_an_address_was_found_under_is_what_its_certificate_
         finally:
             await replicas.close()
             await decoder.server.drain()
+
+
+async def test_half_a_client_certificate_leaves_the_channels_and_the_whole_one_makes_new_ones(tmp_path):
+    authority = trustme.CA()
+    paths = {name: tmp_path / f"{name}.pem" for name in ("ca", "key", "certificate")}
+    authority.cert_pem.write_to_path(paths["ca"])
+
+    def replace(*names):
+        pair = authority.issue_cert("127.0.0.1")
+        blobs = {"key": pair.private_key_pem, "certificate": pair.cert_chain_pems[0]}
+        for name in names:
+            blobs[name].write_to_path(tmp_path / "draft")
+            (tmp_path / "draft").rename(paths[name])
+
+    replace("key", "certificate")
+    files = {"tls_certificate": paths["certificate"], "tls_key": paths["key"]}
+    tls = TlsSettings(tls_ca=paths["ca"], **files)
+    decoder = ToyDecoder()
+    await decoder.start(tls_client_ca=paths["ca"], **files)
+
+    def connect(endpoint):
+        return open_channel(endpoint.address, tls, name=endpoint.name, one_replica=True)
+
+    async def connected():
+        async with asyncio.timeout(10):
+            while not (ready := replicas.ready()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return ready
+
+    replicas = Replicas("decoder", decoder.address, connect, DecoderServiceStub, lambda: client_files(tls))
+    try:
+        (first,) = await connected()
+        replace("key")
+        # Longer than it takes to look at the files again.
+        await asyncio.sleep(2.5)
+        assert replicas.ready() == [first]
+        replace("key", "certificate")
+        async with asyncio.timeout(10):
+            while await replicas.pick() is first:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        (second,) = await connected()
+        assert second is not first
+    finally:
+        await replicas.close()
+        await decoder.server.drain()
 
 
 async def test_channels_are_made_anew_when_the_edition_changes_and_kept_when_that_fails():

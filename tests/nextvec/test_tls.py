@@ -15,7 +15,7 @@ from nextvec.errors import StageUnavailable, StartupError
 from nextvec.logs import configure_logs
 from nextvec.settings import ServerSettings, TlsSettings
 from nextvec.stream import ask
-from nextvec.tls import client_files, server_credentials
+from nextvec.tls import client_credentials, client_files, server_credentials
 from nextvec.v1.encoder_pb2 import EncodeRequest
 from nextvec.v1.encoder_pb2_grpc import EncoderServiceStub
 from tests.nextvec.test_channel import answer
@@ -164,6 +164,35 @@ def test_a_missing_file_is_named_at_the_start(paths, missing):
     settings = ServerSettings(**server_files(paths, mutual=True))
     with pytest.raises(StartupError, match=rf"{missing}\.pem': No such file.*name a PEM file"):
         server_credentials(settings)
+
+
+@pytest.mark.parametrize("half", ["key", "certificate"])
+def test_a_client_does_not_take_half_a_pair(authority, paths, half):
+    settings = TlsSettings(tls_ca=paths["ca"], **server_files(paths))
+    assert client_credentials(settings)
+    authority.write(half)
+    with pytest.raises(StartupError, match=r"NEXTVEC_TLS_CERTIFICATE.*matching certificate and key"):
+        client_credentials(settings)
+    authority.write("certificate", "key")
+    assert client_credentials(settings)
+
+
+@pytest.mark.parametrize("missing", ["key", "certificate", "ca"])
+def test_a_missing_file_of_a_client_is_named(paths, missing):
+    paths[missing].unlink()
+    settings = TlsSettings(tls_ca=paths["ca"], **server_files(paths))
+    with pytest.raises(StartupError, match=rf"{missing}\.pem': No such file.*name a PEM file"):
+        client_credentials(settings)
+
+
+def test_a_client_needs_no_certificate_of_its_own(paths):
+    assert client_credentials(TlsSettings(tls_ca=paths["ca"]))
+
+
+def test_authorities_of_a_client_that_are_none_are_refused(paths):
+    paths["ca"].write_text("nonsense")
+    with pytest.raises(StartupError, match=r"NEXTVEC_TLS_CA: .*authorities in PEM"):
+        client_credentials(TlsSettings(tls_ca=paths["ca"]))
 
 
 async def test_a_client_of_another_authority_is_refused(serving, paths, tmp_path):
