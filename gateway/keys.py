@@ -6,15 +6,17 @@ Only digests are stored. Secrets are 256 random bits, which nobody finds by tryi
 slow password hashes guard what people choose, and would cost tens of milliseconds on every request.
 """
 
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
+import stat
 import tempfile
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,14 +100,22 @@ class KeyFile(BaseModel):
             raise StartupError(f"{path}: {place}: {problem['msg']}") from None
         except ValueError as error:
             raise StartupError(f"{path} is not JSON: {error}") from None
+        except RecursionError:
+            raise StartupError(
+                f"{path} is nested too deeply; must be an object with one list of keys"
+            ) from None
 
     def write(self, path: Path) -> None:
-        """Replaces the file in one step, so that no reader sees half of it; only the owner may read it."""
+        """Replaces the file in one step, so that no reader sees half of it.
+
+        Who may read it stays as it was, as far as this process may say so; a new file is its owner's alone.
+        """
         content = json.dumps(self.model_dump(mode="json", exclude_none=True), indent=2) + "\n"
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w") as file:
                 file.write(content)
+                _copy_access(path, file.fileno())
             os.replace(draft, path)
         except BaseException:
             with suppress(FileNotFoundError):
@@ -123,6 +133,23 @@ class KeyFile(BaseModel):
             have = ", ".join(key.id for key in self.keys) or "none"
             raise NotFound(f"unknown key {key_id!r}; have {have}")
         return KeyFile(keys=left)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Held from reading a file of keys until it is written: one change at a time, between processes as well.
+
+    The file itself is replaced, so its folder is the lock. Raises StartupError where that cannot be read.
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StartupError(f"{path.parent}: {error.strerror}; make the folder of the keys first") from None
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def new_secret() -> tuple[str, str]:
@@ -201,6 +228,20 @@ def _require_use(key: ApiKey, route: str) -> None:
         )
     if key.routes is not None and route not in key.routes:
         raise PermissionDenied(f"API key {key.id!r} is not for route {route!r}; have {', '.join(key.routes)}")
+
+
+def _copy_access(path: Path, handle: int) -> None:
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        return
+    # Apart, for who may not give a file away may still hand it to a group of their own; and the owner last,
+    # who alone may change the rest.
+    with suppress(PermissionError):
+        os.fchown(handle, -1, old.st_gid)
+    os.fchmod(handle, stat.S_IMODE(old.st_mode))
+    with suppress(PermissionError):
+        os.fchown(handle, old.st_uid, -1)
 
 
 def _by_id(keys: Iterable[ApiKey]) -> dict[str, ApiKey]:

@@ -51,9 +51,8 @@ def create(
 
     A running gateway takes the file over within a second or so.
     """
-    from gateway.keys import ApiKey, KeyFile, new_secret
+    from gateway.keys import ApiKey, KeyFile, locked, new_secret
 
-    keys = KeyFile.read(file) if file.exists() else KeyFile()
     secret, digest = new_secret()
     try:
         key = ApiKey(
@@ -64,7 +63,9 @@ def create(
             expires=_end(expires_in),
             routes=tuple(route) if route else None,
         )
-        keys.with_key(key).write(file)
+        with locked(file):
+            keys = KeyFile.read(file) if file.exists() else KeyFile()
+            keys.with_key(key).write(file)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
@@ -107,9 +108,10 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Take a key out of the file. A running gateway refuses it within a second or so."""
-    from gateway.keys import KeyFile
+    from gateway.keys import KeyFile, locked
 
-    KeyFile.read(file).without(key_id).write(file)
+    with locked(file):
+        KeyFile.read(file).without(key_id).write(file)
     if as_json:
         print_json({"id": key_id, "revoked": True})
         return

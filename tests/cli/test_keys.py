@@ -2,10 +2,13 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gateway.keys import KeyFile, digest
+from nextvec.cli.keys import create, revoke
 
 
 @pytest.fixture
@@ -48,6 +51,30 @@ def test_a_revoked_key_is_gone(nextvec, file):
     again = nextvec("keys", "revoke", "a", "--file", file)
     assert again.exit_code == 5
     assert "have b" in again.stderr
+
+
+def test_changes_at_once_are_all_kept(nextvec, file, monkeypatch):
+    nextvec("keys", "create", "--file", file, "--id", "old")
+    read = KeyFile.read.__func__
+
+    def read_slowly(cls, path):
+        keys = read(cls, path)
+        time.sleep(0.1)
+        return keys
+
+    monkeypatch.setattr(KeyFile, "read", classmethod(read_slowly))
+    with ThreadPoolExecutor(5) as pool:
+        changes = [pool.submit(create, file, key_id=f"new-{number}") for number in range(4)]
+        changes.append(pool.submit(revoke, "old", file))
+        for change in changes:
+            change.result()
+    assert sorted(key.id for key in read(KeyFile, file).keys) == [f"new-{number}" for number in range(4)]
+
+
+def test_a_folder_that_is_not_there_is_named(nextvec, tmp_path):
+    result = nextvec("keys", "create", "--file", tmp_path / "none" / "keys.json")
+    assert result.exit_code == 2
+    assert "make the folder" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -353,6 +354,44 @@ def test_the_file_holds_digests_and_only_its_owner_may_read_it(keys):
     assert keys.tokens["first"].rpartition("_")[2] not in keys.path.read_text()
     assert keys.path.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in keys.path.parent.iterdir()] == ["keys.json"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_change_leaves_who_may_read_the_file_as_it_was(keys, mode):
+    keys.path.chmod(mode)
+    keys.add("second")
+    assert keys.path.stat().st_mode & 0o7777 == mode
+    KeyFile.read(keys.path).without("second").write(keys.path)
+    assert keys.path.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_change_leaves_the_file_its_owner_and_group(keys):
+    os.chown(keys.path, 1234, 2345)
+    keys.add("second")
+    assert (keys.path.stat().st_uid, keys.path.stat().st_gid) == (1234, 2345)
+
+
+def test_who_may_not_give_the_file_away_changes_it_all_the_same(keys, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    keys.path.chmod(0o640)
+    keys.add("second")
+    assert keys.path.stat().st_mode & 0o7777 == 0o640
+    assert len(KeyFile.read(keys.path).keys) == 2
+
+
+async def test_a_file_that_is_nested_too_deeply_leaves_the_keys_as_they_were(serving, keys, log_lines):
+    async with serving(api_keys_file=keys.path) as system:
+        keys.path.write_text("[" * 100_000)
+        for _ in range(2):
+            assert (await complete(system, keys.tokens["first"])).chunks
+    (problem,) = [line["problem"] for line in log_lines() if line["event"] == "api keys not reloaded"]
+    assert "nested too deeply" in problem
+    with pytest.raises(StartupError, match="nested too deeply"):
+        Keyring(keys.path)
 
 
 def test_an_unknown_key_cannot_be_revoked(keys):
