@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -32,14 +33,12 @@ _SOCKET = "control"
 def folder(port_base: int) -> Iterator[Path]:
     """The folder of the system whose gateway's first port is `port_base`, for as long as it runs.
 
-    Raises FailedPrecondition where the place belongs to somebody else.
+    Raises FailedPrecondition where others may have a hand in the place.
     """
     parent = _parent()
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if parent.stat().st_uid != os.getuid():
-        raise FailedPrecondition(
-            f"{parent} belongs to another user; set XDG_RUNTIME_DIR to a folder of yours"
-        )
+    with contextlib.suppress(FileExistsError):
+        parent.mkdir(mode=0o700, parents=True)
+    _require_private(parent)
     own = parent / str(port_base)
     # One that is left of a system that was killed; the port is free, so that one runs no more.
     shutil.rmtree(own, ignore_errors=True)
@@ -52,7 +51,11 @@ def folder(port_base: int) -> Iterator[Path]:
 
 @asynccontextmanager
 async def controlled(deployment: Deployment, own: Path) -> AsyncIterator[None]:
-    """Takes requests for a deployment, by a socket in its folder, while the context lasts."""
+    """Takes requests for a deployment, by a socket in its folder, while the context lasts.
+
+    What is still being done at its end is given up; whoever asked for it is told by the closed connection.
+    """
+    handlers: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -62,13 +65,22 @@ async def controlled(deployment: Deployment, own: Path) -> AsyncIterator[None]:
         with contextlib.suppress(ConnectionError):
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_unix_server(handle, own / _SOCKET)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(handle(reader, writer))
+        handlers.add(task)
+        task.add_done_callback(handlers.discard)
+        task.add_done_callback(lambda task: writer.close())
+
+    server = await asyncio.start_unix_server(accept, own / _SOCKET)
     try:
         yield
     finally:
         server.close()
+        for task in handlers:
+            task.cancel()
+        if handlers:
+            await asyncio.wait(handlers)
 
 
 async def request(wish: Mapping[str, Any], port_base: int | None) -> Replicas:
@@ -91,6 +103,8 @@ async def request(wish: Mapping[str, Any], port_base: int | None) -> Replicas:
 
 async def _connect(port_base: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     found = {}
+    with contextlib.suppress(FileNotFoundError):
+        _require_private(_parent())
     for path in sorted(_parent().glob(f"{port_base or '*'}/{_SOCKET}")):
         with contextlib.suppress(OSError):
             found[path.parent.name] = await asyncio.open_unix_connection(path)
@@ -115,6 +129,17 @@ async def _act(deployment: Deployment, line: bytes) -> Replicas:
     for stage in restart:
         await deployment.restart(stage)
     return deployment.replicas
+
+
+def _require_private(parent: Path) -> None:
+    """Anybody may put something of this name into a shared folder for temporary files."""
+    status = parent.lstat()
+    private = stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 == 0o700
+    if not private or status.st_uid != os.getuid():
+        raise FailedPrecondition(
+            f"{parent} must be a folder of this user with mode 0700, and no link; remove it, or set "
+            "XDG_RUNTIME_DIR to a folder of this user"
+        )
 
 
 def _parent() -> Path:

@@ -79,6 +79,7 @@ class Deployment:
                 self._stages.setdefault(_stage(spec), []).append(Replica(spec))
         self._changing = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
+        self._stopping = False
         self.front_died: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
@@ -90,10 +91,10 @@ class Deployment:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        tasks = [replica.reviving for replica in self._replicas() if replica.reviving]
+        self._stopping = True
         if self._watching:
-            tasks.append(self._watching)
-        await _cancel(tasks)
+            await _cancel([self._watching])
+        await _cancel([replica.reviving for replica in self._replicas() if replica.reviving])
         await self._system.stop()
 
     async def healthy(self, timeout: float, ready: Callable[[ProcessSpec, float], None]) -> None:
@@ -162,7 +163,7 @@ class Deployment:
             for replica in old:
                 await self._leave(stage, [replica])
                 if not await self._begin(stage, replica, timeout):
-                    replica.reviving = asyncio.create_task(self._revive(stage, replica))
+                    self._keep_trying(stage, replica)
                     raise StartupError(f"{replica.spec.name} did not come back; it is tried again")
             if alone:
                 await self._remove(stage, replicas[1:])
@@ -175,11 +176,12 @@ class Deployment:
             assert replica.process
             try:
                 await self._system.wait_healthy(replica.process, timeout)
-            except NextvecError:
+                self._enter(stage, replica)
+            except (NextvecError, OSError):
+                replica.serving = False
                 replicas.remove(replica)
                 await self._system.end(replica.process)
                 raise
-            self._enter(stage, replica)
 
         results = await asyncio.gather(*map(enter, started), return_exceptions=True)
         for result in results:
@@ -229,11 +231,19 @@ class Deployment:
 
     def _died(self, stage: str, replica: Replica, dead: Process) -> None:
         replica.process, replica.serving = None, False
-        self._write(stage)
         steady = time.monotonic() - dead.started > STEADY_SECONDS
         replica.deaths = 1 if steady else replica.deaths + 1
         self._tell(f"{dead.last_words}; it is started again in {replica.backoff_seconds:.1f} s")
-        replica.reviving = asyncio.create_task(self._revive(stage, replica))
+        self._keep_trying(stage, replica)
+        try:
+            self._write(stage)
+        except OSError as error:
+            # The gateway finds out by itself, and the list is written again when the replica is back.
+            self._tell(f"the list of {stage} replicas cannot be written: {error}")
+
+    def _keep_trying(self, stage: str, replica: Replica) -> None:
+        if not self._stopping:
+            replica.reviving = asyncio.create_task(self._revive(stage, replica))
 
     async def _revive(self, stage: str, replica: Replica) -> None:
         while not replica.serving:
@@ -243,16 +253,20 @@ class Deployment:
 
     async def _begin(self, stage: str, replica: Replica, timeout: float) -> bool:
         """Starts a replica that is down; whether it serves. If not, it has died once more."""
-        replica.process = await self._system.start(replica.spec)
         try:
+            replica.process = await self._system.start(replica.spec)
             await self._system.wait_healthy(replica.process, timeout)
-        except NextvecError as error:
-            await self._system.end(replica.process)
+            self._enter(stage, replica)
+        except (NextvecError, OSError) as error:
+            # The machine may be short of memory, processes or disk for a while; that too passes.
+            replica.serving = False
+            if replica.process:
+                await self._system.end(replica.process)
             replica.process = None
             replica.deaths += 1
-            self._tell(f"{error.message}; the next try is in {replica.backoff_seconds:.1f} s")
+            reason = error.message if isinstance(error, NextvecError) else f"{replica.spec.name}: {error}"
+            self._tell(f"{reason}; the next try is in {replica.backoff_seconds:.1f} s")
             return False
-        self._enter(stage, replica)
         return True
 
     def _write(self, stage: str) -> None:

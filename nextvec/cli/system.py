@@ -85,6 +85,7 @@ class System:
         self._tls = tls
         self._grace = grace_seconds
         self._deaths: asyncio.Queue[Process] = asyncio.Queue()
+        self._stopping = False
         self.processes: list[Process] = []
 
     async def __aenter__(self) -> Self:
@@ -125,8 +126,12 @@ class System:
             raise _not_healthy(waiting, timeout) from None
 
     async def start(self, spec: ProcessSpec) -> Process:
-        """Starts one more process."""
-        process = await self._spawn(spec)
+        """Starts one more process; raises StageUnavailable once the system stops."""
+        process = None if self._stopping else await self._spawn(spec)
+        if process is None or self._stopping:
+            if process:
+                await self._end(process)
+            raise StageUnavailable(f"{spec.name} is not started: the system is stopping")
         self.processes.append(process)
         process.waiter = asyncio.create_task(self._notice_end(process))
         return process
@@ -143,7 +148,11 @@ class System:
         """Stops one process, which finishes what is in flight; killed if it takes too long."""
         if process in self.processes:
             self.processes.remove(process)
-            await self._end(process)
+            try:
+                await self._end(process)
+            except asyncio.CancelledError:
+                self.processes.append(process)  # it was told to end; `stop` sees to it that it does
+                raise
 
     async def death(self) -> Process:
         """Waits until a process ends that nobody told to, and returns it; each is returned once."""
@@ -155,7 +164,11 @@ class System:
                 return process
 
     async def stop(self) -> None:
-        """Stops the processes in front, which finish what is in flight, then those behind them."""
+        """Stops the processes in front, which finish what is in flight, then those behind them.
+
+        None is started from then on.
+        """
+        self._stopping = True
         for in_front in (True, False):
             await asyncio.gather(*(self._end(p) for p in self.processes if p.spec.last == in_front))
         self.processes.clear()

@@ -7,13 +7,14 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from nextvec.cli.control import controlled, folder, request
 from nextvec.cli.deployment import MAX_BACKOFF_SECONDS, Deployment, Replica
 from nextvec.cli.scale import counts
 from nextvec.cli.system import ProcessSpec, System
-from nextvec.errors import FailedPrecondition, InvalidInput, NotFound, StartupError
+from nextvec.errors import FailedPrecondition, InvalidInput, NotFound, StageUnavailable, StartupError
 from nextvec.ports import free_block
 from tests.gateway.conftest import logs, serving  # noqa: F401
 from tests.gateway.test_replicas import PATIENT
@@ -168,6 +169,59 @@ async def test_a_replica_that_cannot_start_is_said_and_tried_again_later_and_lat
                 await asyncio.sleep(0.05)
 
 
+async def test_replicas_come_back_when_their_list_can_be_written_again(decoders, tmp_path):
+    async with decoders(1) as (deployment, _, news):
+        (tmp_path / "lists").rename(tmp_path / "away")
+        deployment.kill("decoder")
+        async with asyncio.timeout(120):
+            while len(news) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert news[0].startswith("decoder ended by SIGKILL")
+        assert news[1].startswith("the list of decoder replicas cannot be written: ")
+        assert "No such file" in news[2]
+        assert news[2].endswith("the next try is in 1.0 s")
+        (tmp_path / "away").rename(tmp_path / "lists")
+        async with asyncio.timeout(120):
+            while not deployment.complete:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert len(psutil.Process().children()) == 1
+        deployment.kill("decoder")
+        async with asyncio.timeout(120):
+            while sum("ended by SIGKILL" in line for line in news) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("wish", [{"scale": {"decoder": 3}}, {"restart": ["decoder"]}])
+async def test_stopping_amid_a_change_leaves_no_process(decoders, short_runtime_folder, wish):
+    async with decoders(2) as (deployment, _, news):
+        with folder(25_001) as own:
+            async with controlled(deployment, own):
+                before = deployment.process("decoder").handle
+                changing = asyncio.create_task(request(wish, None))
+                async with asyncio.timeout(60):
+                    while len(deployment.replicas["decoder"]) < 3 and before.returncode is None:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            with pytest.raises(FailedPrecondition, match="the system stopped before it was done"):
+                await changing
+    assert not psutil.Process().children()
+    assert not [task for task in asyncio.all_tasks() if "Deployment" in task.get_coro().__qualname__]
+    assert not news
+
+
+async def test_a_replica_that_dies_during_the_stop_is_not_started_again(decoders):
+    async with decoders(2) as (deployment, _, news):
+        scaling = asyncio.create_task(deployment.scale("decoder", 3))
+        await asyncio.sleep(0)
+        deployment.kill("decoder-2")
+        await asyncio.sleep(0)
+    with pytest.raises((StageUnavailable, StartupError)):
+        await scaling
+    assert not psutil.Process().children()
+    assert not [line for line in news if "is back" in line]
+    with pytest.raises(StageUnavailable, match="the system is stopping"):
+        await deployment.scale("decoder", 4)
+
+
 async def test_a_paused_replica_is_worked_around(decoders):
     async with decoders(2) as (deployment, system, _):
         deployment.pause("decoder-2")
@@ -213,6 +267,30 @@ async def test_a_command_reaches_the_system_by_its_socket(decoders, short_runtim
                         with pytest.raises(FailedPrecondition, match="--port-base, one of 23001, 24001"):
                             await request({}, None)
         assert not list(short_runtime_folder.rglob("control"))
+
+
+@pytest.mark.parametrize("plant", ["link", "open", "file", "other user"])
+async def test_a_place_that_others_may_have_a_hand_in_is_refused(short_runtime_folder, monkeypatch, plant):
+    place = short_runtime_folder / "nextvec"
+    if plant == "link":
+        (short_runtime_folder / "elsewhere").mkdir(mode=0o700)
+        place.symlink_to(short_runtime_folder / "elsewhere")
+    elif plant == "file":
+        place.touch(mode=0o700)
+    else:
+        place.mkdir(mode=0o755 if plant == "open" else 0o700)
+    if plant == "other user":
+        monkeypatch.setattr(os, "getuid", lambda: place.stat().st_uid + 1)
+    with pytest.raises(FailedPrecondition, match="must be a folder of this user with mode 0700"), folder(1):
+        pass
+    with pytest.raises(FailedPrecondition, match="mode 0700, and no link; remove it, or set"):
+        await request({}, None)
+
+
+def test_a_private_place_that_is_there_is_used(short_runtime_folder):
+    for _ in range(2):
+        with folder(23_001) as own:
+            assert own.parent.lstat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("entry", ["decoder", "decoder=", "decoder=0", "decoder=65", "decoder=x", "os=2"])

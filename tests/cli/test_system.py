@@ -126,3 +126,29 @@ def test_processes_end_when_their_parent_is_killed():
     parent.stdout.close()
     _, alive = psutil.wait_procs([child], timeout=10)
     assert not alive
+
+
+async def test_nothing_is_started_once_it_stops():
+    async with System([spec("one")], HOST) as system:
+        starting = asyncio.create_task(system.start(spec("late")))
+        await asyncio.sleep(0)
+    with pytest.raises(StageUnavailable, match="late is not started: the system is stopping"):
+        await starting
+    with pytest.raises(StageUnavailable, match="two is not started"):
+        await system.start(spec("two"))
+    assert not system.processes
+    assert not psutil.Process().children()
+
+
+async def test_a_process_whose_end_is_interrupted_is_ended_with_the_others():
+    async with System([spec("one", seconds=30)], HOST) as system:
+        await system.healthy(30, lambda spec, seconds: None)
+        process = system.processes[0]
+        os.kill(process.handle.pid, signal.SIGSTOP)
+        ending = asyncio.create_task(system.end(process))
+        await asyncio.sleep(0)
+        ending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ending
+        assert system.processes == [process]
+    assert process.handle.returncode is not None
