@@ -1,8 +1,8 @@
 """Inverters and correctors in the format of vec2text's published checkpoints.
 
 A folder holds `config.json` (vec2text's InversionConfig), `model.safetensors` or shards with
-`model.safetensors.index.json`, and possibly `tokenizer.json`. Sizes are read off the tensors; the
-configuration gives only the token limit and what no tensor shows.
+`model.safetensors.index.json`, possibly `tokenizer.json`, and `card.json` where it was trained here. Sizes
+are read off the tensors; the configuration gives only the token limit and what no tensor shows.
 """
 
 import hashlib
@@ -47,8 +47,8 @@ class Checkpoint:
     def load(cls, kind: Kind, family: Family) -> "Checkpoint":
         """Reads the family's inverter or corrector.
 
-        Raises WeightsError where files are missing or corrupt, or the weights are of another kind of model,
-        another size of vector, another vector space, or another tokenizer.
+        Raises WeightsError where files are missing or corrupt or not those of the card, or the weights are of
+        another kind of model, another size of vector, another vector space, or another tokenizer.
         """
         folder = family.part(kind)
         config = _read_json(folder / "config.json")
@@ -73,6 +73,7 @@ class Checkpoint:
                 for name, array in arrays.items()
                 if not name.startswith("embedder.")
             }
+        _require_recorded(folder, files)
         state = rename(kind, state)
         _check(kind, folder, state, family.dimensions)
         return cls(
@@ -169,6 +170,17 @@ def _check(kind: Kind, folder: Path, state: dict[str, Tensor], dimensions: int) 
                 f"{folder} is corrupt: {projection}.3.weight is {list(second.shape)}; "
                 f"must be [a multiple of {width}, {first.shape[0]}]"
             )
+
+
+def _require_recorded(folder: Path, files: list[Path]) -> None:
+    """A file that is readable may still hold other numbers; published checkpoints have no card to tell by."""
+    card = folder / "card.json"
+    recorded = _read_json(card).get("sha256") if card.is_file() else None
+    if not recorded:
+        return
+    for file in files:
+        if (found := weights.sha256(file)) != recorded:
+            raise WeightsError(f"{file} has SHA-256 {found}, its card says {recorded}; restore the file")
 
 
 def _weight_files(folder: Path) -> list[Path]:

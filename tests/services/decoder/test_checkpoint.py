@@ -69,6 +69,17 @@ def test_reduced_storage_is_read_like_any_other(copy, storage, vectors):
     assert all(walk.steps == 1 for walk in Engine.load(copy, slots=2).run(vectors[:2], 1))
 
 
+def test_weights_that_are_not_those_of_the_card_are_refused(copy):
+    folder = copy.part("corrector")
+    file = folder / "model.safetensors"
+    (folder / "card.json").write_text(json.dumps({"sha256": weights.sha256(file)}))
+    assert Checkpoint.load("corrector", copy).state
+    change(folder, lambda arrays: next(iter(arrays.values())).fill(0.5))
+    with pytest.raises(WeightsError, match="its card says") as refused:
+        Checkpoint.load("corrector", copy)
+    assert str(file) in refused.value.message
+
+
 def test_the_name_of_the_time_before_dropout_is_renamed():
     old = {"embedding_transform.0.weight": torch.ones(2), "embedding_transform.2.weight": torch.zeros(2)}
     assert list(rename("inverter", old)) == ["embedding_transform.0.weight", "embedding_transform.3.weight"]
