@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 180
 _ROUTE = "amn"
-_TEXTS = 60
+_TEXTS = 50
 
 
 def capacity(
@@ -54,7 +54,8 @@ def capacity(
         times.write(measure)
     else:
         times = ServiceTimes.read(service_times or MEASURED)
-    found = plan(times, level)
+    with err.status("simulating systems of several sizes"):
+        found = plan(times, level)
     if as_json:
         print_json({**asdict(found), "measured": dict(times.about)})
     else:
