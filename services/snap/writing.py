@@ -1,7 +1,11 @@
 """Writes a bank's folder block by block, so that its size is bounded by the disk and not by memory."""
 
+import fcntl
 import json
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +17,9 @@ from nextvec import weights
 from nextvec.vectors import check_vectors
 from services.snap.bank import COLUMNS, FILES, RECORD, BankError, BankRecord, read_record
 from services.snap.index import IndexProgress, IndexRecord, build_index
+
+_DRAFT = ".draft"
+"""Start of the name of a folder with what is being written; it becomes the bank when it is whole."""
 
 _SCHEMA = pa.schema(zip(COLUMNS, (pa.large_string(), pa.string(), pa.uint32()), strict=True))
 
@@ -34,12 +41,13 @@ def write_blocks(
 
     Yields what has been done; the bank is in place when the iterator is exhausted, and until then the old
     one is. The chunks of a document must be consecutive and in reading order. Raises BankError where they
-    are not or there is none, InvalidInput where a vector is not finite or is zero.
+    are not or there is none, or where another process writes there, InvalidInput where a vector is not finite
+    or is zero.
     """
     if not entries:
         raise BankError("there is no text to build a bank of; give a folder of .txt, .md or .jsonl files")
     folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".draft", dir=folder) as temporary:
+    with _alone(folder), TemporaryDirectory(prefix=_DRAFT, dir=folder) as temporary:
         draft = Path(temporary)
         order = _Order()
         yield from _write_chunks(draft, blocks, entries, order)
@@ -83,6 +91,21 @@ def write_bank(
     for _ in write_blocks(folder, [block], len(vectors), space=space, sources=sources):
         pass
     return read_record(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other writers out of a bank's folder, and removes what one that was killed left there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for draft in folder.glob(f"{_DRAFT}*"):
+            shutil.rmtree(draft)
+        yield
+    except BlockingIOError:
+        raise BankError(f"{folder} is being written by another process; wait for it, or end it") from None
+    finally:
+        os.close(descriptor)
 
 
 def _write_chunks(

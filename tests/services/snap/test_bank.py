@@ -1,6 +1,9 @@
 """Bank folders: what is written is found again, and what is damaged is refused."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +19,36 @@ def write(folder, vectors, documents=None, positions=None):
     count = len(vectors)
     documents = documents or ["a"] * count
     return write_bank(folder, vectors, ["text"] * count, documents, positions or range(count), space=SPACE)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from services.snap.writing import Block, write_blocks
+block = Block(np.ones((2, 8)), ["text"] * 2, ["a"] * 2, [0, 1])
+work = write_blocks(Path(sys.argv[1]), [block, block], 4, space="toy")
+next(work)
+print(flush=True)
+sys.stdin.read(1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_two_at_once_are_refused(folder):
+    before = Bank.open(folder).record.id
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        with pytest.raises(BankError, match=r"is being written by another process; wait for it, or end it"):
+            write(folder, np.ones((3, 8)))
+        other.stdin.close()
+    assert other.returncode == -signal.SIGKILL
+    assert len(list(folder.glob(".draft*"))) == 1
+    assert Bank.open(folder).record.id == before
+    write(folder, np.ones((3, 8)))
+    assert not list(folder.glob(".draft*"))
+    assert len(Bank.open(folder)) == 3
 
 
 def test_every_entry_finds_itself_first(bank):
