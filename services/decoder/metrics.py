@@ -1,7 +1,8 @@
 """Prometheus metrics of the decoder, beside those that every server has."""
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
@@ -14,15 +15,18 @@ from services.decoder.quality import Check
 
 _OVERLAP = "source_overlap"
 
-# Of repeated requests the names were found before; finding them takes longer than a hit in the cache.
-_entities = lru_cache(maxsize=1024)(entities)
+_LOOKED_AT = 10_000
+"""Characters of a source, from its start, in which names are looked for."""
+
+_SOURCES = 1024
+"""Sources whose names are remembered."""
 
 
 class DecoderMetrics:
     """Counts what the ladder does; `passes` are read when somebody asks.
 
-    `passed` is true or false, `kind` one of decoded, cached and extractive, `figure` one of gibberish, keyword
-    and entity, `result` hit or miss.
+    `passed` is true or false, `kind` one of decoded, cached and extractive, `figure` one of gibberish,
+    keyword and entity, `result` hit or miss.
     """
 
     def __init__(self, registry: CollectorRegistry, passes: Passes) -> None:
@@ -47,7 +51,8 @@ class DecoderMetrics:
         self._quality = Counter(
             "nextvec_decoder_answer_quality_total",
             "Texts given that are gibberish, that share a content word with their source, that share a name "
-            "or number with it; counted where the source has one",
+            "or number with it; counted where the source has one, names in its first "
+            f"{_LOOKED_AT:,} characters",
             ("figure", "result"),
             registry=registry,
         )
@@ -66,6 +71,7 @@ class DecoderMetrics:
             "Rungs that another request was computing already",
             registry=registry,
         )
+        self._names = _Names()
         _Drafts(registry, passes)
 
     def tried(self, rung: int, checks: Sequence[Check]) -> None:
@@ -86,11 +92,30 @@ class DecoderMetrics:
         for check in checks:
             if check.name == _OVERLAP:
                 self._count("keyword", check.value > 0)
-        if wanted := _entities(source):
+        if wanted := self._names.of(source):
             self._count("entity", names_any(text, wanted))
 
     def _count(self, figure: str, hit: bool) -> None:
         self._quality.labels(figure, "hit" if hit else "miss").inc()
+
+
+class _Names:
+    """Names of the latest sources by digest, for the sources themselves are large and their users' own.
+
+    Of repeated requests the names were found before; finding them takes longer than a hit in the cache.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, frozenset[str]] = OrderedDict()
+
+    def of(self, source: str) -> frozenset[str]:
+        start = source[:_LOOKED_AT]
+        key = hashlib.sha256(start.encode(errors="surrogatepass")).digest()
+        found = self._known.pop(key, None)
+        self._known[key] = entities(start) if found is None else found
+        if len(self._known) > _SOURCES:
+            self._known.popitem(last=False)
+        return self._known[key]
 
 
 class _Drafts(Collector):
