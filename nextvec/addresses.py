@@ -80,9 +80,13 @@ def write_list(path: Path, addresses: Iterable[str]) -> None:
 def _checked(entry: str) -> str:
     entry = _SCHEME.sub("", entry.strip(), count=1)
     host, port = _split(entry)
-    if entry.startswith(_UNIX) or (host and not set(host) & set("/ ") and port.isdigit()):
+    number = int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
+    if entry.startswith(_UNIX) or (host and not set(host) & set("/ ") and 1 <= number <= 65_535):
         return entry
-    raise ValueError(f"{entry!r} is no address; must be host:port, several with commas between, or file:PATH")
+    raise ValueError(
+        f"{entry!r} is no address; must be host:port, several with commas between, or file:PATH, with a port "
+        "from 1 to 65535"
+    )
 
 
 def _split(entry: str) -> tuple[str, str]:

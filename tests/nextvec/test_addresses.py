@@ -46,10 +46,21 @@ async def test_a_file_is_read_again_each_time(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["decoder"]
 
 
-@pytest.mark.parametrize("setting", ["", "decoder", "decoder:", ":50054", "dns://8.8.8.8/decoder:1", "a:1,b"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("", "decoder", "decoder:", ":50054", "dns://8.8.8.8/decoder:1", "a:1,b"),
+        *("a:0", "a:00000", "a:65536", "a:99999", "a:-1", "a:²", "[::1]:0", "ipv4:///127.0.0.1:70000"),
+    ],
+)
 def test_what_is_no_address_is_refused_with_what_would_be_right(setting):
     with pytest.raises(ValueError, match="must be host:port, several with commas between, or file:PATH"):
         Addresses(setting)
+
+
+@pytest.mark.parametrize("setting", ["127.0.0.1:1", "127.0.0.1:65535"])
+async def test_the_first_and_the_last_port_are_ports(setting):
+    assert await found(setting) == [setting]
 
 
 def test_a_bad_line_of_a_file_is_named(tmp_path):
