@@ -18,6 +18,7 @@ class ToyGateway(GatewayServiceServicer):
     def __init__(self):
         self.requests = []
         self.metadata = {}
+        self.sources = [DataSource(source="a corpus", licence="CC0-1.0", documents=7, chunks=90)]
         self.failure: NextvecError | None = None
         self.server = grpc.server(ThreadPoolExecutor(4))
         add_GatewayServiceServicer_to_server(self, self.server)
@@ -49,10 +50,11 @@ class ToyGateway(GatewayServiceServicer):
 
     def ListRoutes(self, request, context):
         self.metadata = dict(context.invocation_metadata())
-        source = DataSource(source="a corpus", licence="CC0-1.0", documents=7, chunks=90)
         routes = []
         for route in ROUTES:
-            model = ModelInfo(route=route.name, name=f"{route.name}_1", parameters=1234, trained_on=[source])
+            model = ModelInfo(
+                route=route.name, name=f"{route.name}_1", parameters=1234, trained_on=self.sources
+            )
             routes.append(
                 pb.RouteInfo(
                     port=route.port,

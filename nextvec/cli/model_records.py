@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from nextvec.cli.output import with_licence
 from nextvec.errors import FailedPrecondition
 from services.lvm import registry
 from services.lvm.training_data import part_cards
@@ -84,7 +85,7 @@ def sources_in_short(sources: Iterable[Mapping[str, Any]]) -> str:
     ordered = sorted(sources, key=lambda source: -source["chunks"])
     if not ordered:
         return "not stated"
-    names = ", ".join(f"{source['source']} ({source['licence']})" for source in ordered[:_SHOWN])
+    names = ", ".join(with_licence(source) for source in ordered[:_SHOWN])
     more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
     return f"{sum(source['chunks'] for source in ordered):,} chunks: {names}{more}"
 
@@ -121,8 +122,7 @@ def _part(name: str, card: Mapping[str, Any]) -> Record:
 def _shown(key: str, value: Any) -> str:
     if key == "trained_on":
         return "\n".join(
-            f"{s['source']} ({s['licence']}): {s['documents']:,} documents, {s['chunks']:,} chunks"
-            for s in value
+            f"{with_licence(s)}: {s['documents']:,} documents, {s['chunks']:,} chunks" for s in value
         )
     if key == "history":
         return "\n".join(

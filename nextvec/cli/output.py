@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +26,11 @@ err = Console(stderr=True, highlight=False)
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Prints JSON as it is: no colours, no wrapping; on one line where `indent` is None."""
     print(json.dumps(value, ensure_ascii=False, indent=indent), flush=True)
+
+
+def with_licence(source: Mapping[str, Any]) -> str:
+    """A source of training data with its licence; a user's own folder has none."""
+    return f"{source['source']} ({source['licence']})" if source["licence"] else str(source["source"])
 
 
 def as_dict(message: Message) -> dict[str, Any]:

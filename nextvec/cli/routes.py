@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nextvec.cli.layout import artifacts_folder
-from nextvec.cli.output import AsJson, as_dict, err, out, print_json
+from nextvec.cli.output import AsJson, as_dict, err, out, print_json, with_licence
 from nextvec.client import DEFAULT_ADDRESS, Client
 from nextvec.errors import NextvecError, StageUnavailable
 from nextvec.routes import ROUTES
@@ -129,7 +129,7 @@ def _training(record: Record) -> str:
     sources = sorted(record["trained_on"], key=lambda source: -source["chunks"])
     if not sources:
         return "no LVM: the last chunk is decoded" if record["route"] == "direct" else "-"
-    names = [f"{source['source']} ({source['licence']})" for source in sources[:_SHOWN]]
+    names = [with_licence(source) for source in sources[:_SHOWN]]
     more = f" and {len(sources) - _SHOWN} more" if len(sources) > _SHOWN else ""
     chunks = sum(source["chunks"] for source in sources)
     documents = sum(source["documents"] for source in sources)

@@ -2,6 +2,9 @@
 
 import json
 
+from nextvec.cli.output import with_licence
+from nextvec.v1.lvm_pb2 import DataSource
+
 
 def test_a_gateway_tells_models_training_and_health(nextvec, toy_gateway):
     result = nextvec("routes", "--address", toy_gateway.address)
@@ -46,6 +49,20 @@ def test_offline_the_model_folders_are_read(nextvec, tmp_path):
     assert records["direct"]["available"]
     assert not records["gru"]["available"]
     assert "gru_v0" in records["gru"]["reason"]
+
+
+def test_a_source_without_a_licence_is_named_without_parentheses(nextvec, toy_gateway):
+    sources = [
+        DataSource(source="coral-reefs.txt", documents=1, chunks=5),
+        DataSource(source="a corpus", licence="CC0-1.0", documents=7, chunks=90),
+    ]
+    toy_gateway.sources[:] = sources
+    shown = nextvec("routes", "--address", toy_gateway.address).stdout
+    assert "()" not in shown
+    assert with_licence({"source": "coral-reefs.txt", "licence": ""}) == "coral-reefs.txt"
+    words = " ".join(shown.replace("│", " ").split())
+    assert "coral-reefs.txt" in words
+    assert "(CC0-1.0)" in words
 
 
 def test_a_gateway_that_was_named_and_is_not_there_is_an_error(nextvec):
