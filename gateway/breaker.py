@@ -39,7 +39,7 @@ class BreakerOpen(StageUnavailable):
 
 @dataclass
 class _Slice:
-    """What calls came to within a part of the window that ends at `end`."""
+    """The calls that ended within a part of the window, which is over at `end`, and what they came to."""
 
     end: float
     calls: int = 0
@@ -58,9 +58,9 @@ class _Trial:
 class Breaker:
     """Closed, it lets every call through and counts those that are refused, late or lost.
 
-    When at least `share` of the calls within `window_seconds` were, and there were enough of them, it opens:
-    every call raises BreakerOpen at once. After `open_seconds` a few calls are let through as probes. All of
-    them succeeding closes it, one failing opens it again for as long.
+    When at least `share` of the calls that ended within `window_seconds` or are under way were, and there
+    are enough of them, it opens: every call raises BreakerOpen at once. After `open_seconds` a few calls are
+    let through as probes. All of them succeeding closes it, one failing opens it again for as long.
 
     Calls that have less than `fair_seconds` do not count: a client in too much of a hurry is not the stage's
     fault, and must not cost the others their answers.
@@ -77,6 +77,7 @@ class Breaker:
     _window: deque[_Slice] = field(default_factory=deque, init=False)
     _trial: _Trial = field(default_factory=_Trial, init=False)
     _until: float = field(default=-math.inf, init=False)
+    _under_way: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.metrics.breaker_state.labels(self.name).set(self._state.value)
@@ -91,10 +92,13 @@ class Breaker:
         """Around one call, which has until `deadline`. Raises BreakerOpen where it is not to be made."""
         fair = deadline.remaining >= self.fair_seconds
         trial = self._enter()
-        if fair and trial is None:
-            self._current().calls += 1
+        counts = fair and trial is None
+        self._under_way += counts
         try:
-            yield
+            try:
+                yield
+            finally:
+                self._under_way -= counts
         except (QueueFull, DeadlineExceeded, StageUnavailable):
             if fair:
                 self._failed(trial)
@@ -105,6 +109,8 @@ class Breaker:
             # A caller that has gone, and whatever else went wrong, tell nothing of the stage's load.
             self._undecided(trial)
             raise
+        if counts:
+            self._current().calls += 1
         self._succeeded(trial)
 
     def _enter(self) -> _Trial | None:
@@ -135,8 +141,11 @@ class Breaker:
             if trial is self._trial and self._state is State.HALF_OPEN:
                 self._open()
         elif self._state is State.CLOSED:
-            self._current().failures += 1
-            calls = sum(part.calls for part in self._window)
+            current = self._current()
+            current.calls += 1
+            current.failures += 1
+            # Of a burst the refused end first; those that were let in are under way.
+            calls = self._under_way + sum(part.calls for part in self._window)
             failures = sum(part.failures for part in self._window)
             if calls >= MIN_CALLS and failures >= self.share * calls:
                 self._open()

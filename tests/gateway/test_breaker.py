@@ -94,6 +94,43 @@ def test_calls_under_way_count_as_calls(breaker):
         one.__exit__(None, None, None)
 
 
+def begun(breaker, count):
+    calls = [breaker.guard(Deadline.after(FAIR)) for _ in range(count)]
+    for one in calls:
+        one.__enter__()
+    return calls
+
+
+def end(calls, error=None):
+    for one in calls:
+        one.__exit__(type(error) if error else None, error, None)
+
+
+def test_calls_that_fail_later_than_the_window_is_long_open_it(breaker, clock):
+    calls = begun(breaker, MIN_CALLS)
+    clock.now += 12
+    end(calls, DeadlineExceeded("late"))
+    assert breaker.state is State.OPEN
+
+
+def test_few_failures_of_many_long_calls_leave_it_closed(breaker, clock):
+    calls = begun(breaker, 3 * MIN_CALLS)
+    clock.now += 12
+    for _ in range(MIN_CALLS):
+        call(breaker)
+    end(calls[:15], DeadlineExceeded("late"))
+    end(calls[15:])
+    assert breaker.state is State.CLOSED
+
+
+def test_calls_that_have_ended_are_not_under_way_any_more(breaker, clock):
+    for error in (None, asyncio.CancelledError()):
+        end(begun(breaker, 2 * MIN_CALLS), error)
+    clock.now += 12
+    fail(breaker)
+    assert breaker.state is State.OPEN
+
+
 def test_what_is_not_the_stages_load_does_not_count(breaker):
     fail(breaker, 3 * MIN_CALLS, InvalidInput("bad"))
     fail(breaker, 3 * MIN_CALLS, seconds=HURRIED)
