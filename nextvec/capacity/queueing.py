@@ -57,7 +57,8 @@ def wait(servers: int, rate: float, mean: float, cv2: float, arrivals_cv2: float
     """Wait for the first free of some servers.
 
     `rate` is of arrivals per second, in all; `mean` the service time in seconds, `cv2` its squared
-    coefficient of variation, `arrivals_cv2` that of the times between arrivals. Raises ValueError where the servers cannot keep up.
+    coefficient of variation, `arrivals_cv2` that of the times between arrivals. Raises ValueError where the
+    servers cannot keep up.
     """
     load = rate * mean
     if load >= servers:
