@@ -32,6 +32,12 @@ def dead_address():
         yield f"127.0.0.1:{holder.getsockname()[1]}"
 
 
+PATIENT = dict.fromkeys(
+    ("budget_seconds", "encode_seconds", "lvm_seconds", "snap_seconds", "decode_seconds"), 20
+)
+"""For tests that are not about time, on machines that may be busy."""
+
+
 @pytest.fixture(autouse=True)
 def logs():
     """What a server process does first."""

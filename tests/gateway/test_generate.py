@@ -10,7 +10,7 @@ from nextvec.v1.vectors_pb2 import (
     ERROR_CODE_NOT_FOUND,
     ERROR_CODE_UNAVAILABLE,
 )
-from tests.gateway.conftest import FIVE, item
+from tests.gateway.conftest import FIVE, PATIENT, item
 
 
 def told(response):
@@ -100,7 +100,7 @@ async def test_a_message_that_is_not_utf8_fails_alone(serving):
 
 
 async def test_many_items_share_one_stream(serving):
-    async with serving() as system:
+    async with serving(**PATIENT) as system:
         ids = [str(number) for number in range(60)]
         responses = await system.generate(*(item(rid, messages=[*FIVE, f"Item {rid}."]) for rid in ids))
         done = {r.request_id: r.complete for r in responses if r.HasField("complete")}

@@ -20,13 +20,8 @@ from nextvec.settings import TlsSettings
 from nextvec.tls import client_files
 from nextvec.v1.decoder_pb2 import DecodeRequest
 from nextvec.v1.decoder_pb2_grpc import DecoderServiceStub
-from tests.gateway.conftest import item
+from tests.gateway.conftest import PATIENT, item
 from tests.gateway.toys import ToyDecoder
-
-PATIENT = dict.fromkeys(
-    ("budget_seconds", "encode_seconds", "lvm_seconds", "snap_seconds", "decode_seconds"), 20
-)
-"""These tests are about who is asked, on machines that may be busy."""
 
 
 @pytest.fixture
