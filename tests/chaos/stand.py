@@ -51,13 +51,17 @@ SENTENCES = (
 
 @dataclass
 class Stand:
-    """A running system. `short` asks for scenarios that say whether all works, not how well."""
+    """A running system; `news` is what it tells of its processes.
+
+    `short` asks for scenarios that say whether all works, not how well.
+    """
 
     deployment: Deployment
     layout: Layout
     redis: RedisProcess
     artifacts: Path
     logs: Path
+    news: list[str]
     short: bool
 
     def choose(self, short: float, long: float) -> float:
@@ -157,9 +161,10 @@ async def standing(
             )
         ]
         system = System(specs, layout.host, log_folder=logs, grace_seconds=_DRAIN_SECONDS + 5)
-        async with Deployment(system, lists, layout.host) as deployment:
+        news: list[str] = []
+        async with Deployment(system, lists, layout.host, tell=news.append) as deployment:
             await deployment.healthy(HANG_SECONDS, lambda spec, seconds: None)
-            yield Stand(deployment, layout, redis, artifacts, logs, short)
+            yield Stand(deployment, layout, redis, artifacts, logs, news, short)
 
 
 class Load:
