@@ -7,7 +7,7 @@ from tests.chaos.bars import BARS, OF_SPEED
 from tests.chaos.scenarios import BROKEN, HURRIED, SMALL_CACHE
 from tests.chaos.stand import standing
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.chaos]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
