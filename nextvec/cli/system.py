@@ -93,7 +93,8 @@ class System:
             self._log_folder.mkdir(parents=True, exist_ok=True)
         try:
             for spec in self.specs:
-                await self.start(spec)
+                if not spec.last:
+                    await self.start(spec)
         except BaseException:
             await self.stop()
             raise
@@ -105,11 +106,13 @@ class System:
     async def healthy(self, timeout: float, ready: Callable[[ProcessSpec, float], None]) -> None:
         """Waits until every process is healthy, calling `ready` with each and the seconds it took.
 
-        Raises StartupError, with the process's last line, when one ends before, and StageUnavailable,
-        naming those that are not, when `timeout` seconds are over.
+        Those in front are started once the others are healthy: a client that finds nobody tries again only
+        after a while, in which requests would go without that stage. Raises StartupError, with the process's
+        last line, when one ends before, and StageUnavailable, naming those that are not, when `timeout`
+        seconds are over.
         """
         started = time.monotonic()
-        waiting = {process.spec.name for process in self.processes}
+        waiting = {spec.name for spec in self.specs}
 
         async def wait(process: Process) -> None:
             await self._wait_healthy(process)
@@ -117,9 +120,14 @@ class System:
             ready(process.spec, time.monotonic() - started)
 
         try:
-            async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
-                for process in self.processes:
-                    group.create_task(wait(process))
+            async with asyncio.timeout(timeout):
+                async with asyncio.TaskGroup() as group:
+                    for process in self.processes:
+                        group.create_task(wait(process))
+                in_front = [await self.start(spec) for spec in self.specs if spec.last]
+                async with asyncio.TaskGroup() as group:
+                    for process in in_front:
+                        group.create_task(wait(process))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
         except TimeoutError:
