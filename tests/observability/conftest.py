@@ -64,25 +64,28 @@ class Observed:
         told = {f"NEXTVEC_{name}_SECONDS": "60" for name in ("BUDGET", "ENCODE", "LVM", "SNAP", "DECODE")}
         told |= {"NEXTVEC_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         told |= {"NEXTVEC_LOG_LEVEL": "debug", "NEXTVEC_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        self.logs, self.metrics_ports, running = {}, {}, []
-        for spec in processes(
-            self.layout, {**os.environ, **told}, family="mini", artifacts=artifacts_folder()
-        ):
-            port = self.metrics_ports[spec.name] = free_block(1)
-            self.logs[spec.name] = folder / f"{spec.name}.log"
-            log = stack.enter_context(self.logs[spec.name].open("w"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "nextvec.child", spec.module],
-                env={**spec.environment, variable("metrics_port"): str(port)},
-                stdout=log,
-                stderr=log,
-            )
-            running.append((spec, process))
-            stack.callback(process.wait)
-            stack.callback(process.kill)
+        self.logs, self.metrics_ports = {}, {}
+        specs = processes(self.layout, {**os.environ, **told}, family="mini", artifacts=artifacts_folder())
         until = time.monotonic() + START_SECONDS
-        for spec, process in running:
-            self._wait(spec, process, until)
+        # The gateway comes last, as with `nextvec up`: its first requests must find every stage.
+        for in_front in (False, True):
+            running = [(spec, self._start(spec, folder, stack)) for spec in specs if spec.last == in_front]
+            for spec, process in running:
+                self._wait(spec, process, until)
+
+    def _start(self, spec, folder, stack):
+        port = self.metrics_ports[spec.name] = free_block(1)
+        self.logs[spec.name] = folder / f"{spec.name}.log"
+        log = stack.enter_context(self.logs[spec.name].open("w"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nextvec.child", spec.module],
+            env={**spec.environment, variable("metrics_port"): str(port)},
+            stdout=log,
+            stderr=log,
+        )
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        return process
 
     def _wait(self, spec, process, until):
         with grpc.insecure_channel(f"127.0.0.1:{spec.ports[-1]}") as channel:
