@@ -46,7 +46,7 @@ check: $(TEST) kubectl ## Check format, lint, types, known vulnerabilities, mani
 bench: $(TEST) $(BANK) redis ## Measure speed, side by side with the vec2text library; fails when a bar is missed.
 	HF_HUB_OFFLINE=1 $(BIN)/nextvec bench all --out docs/results
 
-chaos: $(TEST) $(BANK) redis ## Break systems under load, for half an hour; fails when a bar is missed.
+chaos: $(TEST) $(BANK) redis ## Break systems under load, which takes long; fails when a bar is missed.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.chaos --out $(CHAOS)
 
 # Torch comes first and by itself: no other package then asks for another build of it.

@@ -125,7 +125,7 @@ class RedisTier:
             client = RedisClient(self._address, CONNECT_SECONDS)
             try:
                 await self._try(client)
-            except Exception:
+            except Exception:  # as above; were this task to end, Redis would never be asked again
                 await _close(client)
                 continue
             except asyncio.CancelledError:

@@ -1,8 +1,12 @@
-"""What tests of several parts share: a real Redis, and a gateway without stages."""
+"""What tests of several parts share: a real Redis, a gateway without stages, and the log of this process."""
+
+import io
+import json
 
 import pytest
 
 from benchmarks.redis_process import RedisProcess
+from nextvec.logs import configure_logs
 from tests.toy_gateway import ToyGateway
 
 
@@ -21,3 +25,12 @@ def toy_gateway():
     gateway = ToyGateway()
     yield gateway
     gateway.server.stop(None)
+
+
+@pytest.fixture
+def log_lines():
+    """Reads what was logged so far, a record a line."""
+    stream = io.StringIO()
+    configure_logs("info", "json", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    configure_logs("warning")

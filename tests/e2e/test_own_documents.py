@@ -83,7 +83,10 @@ def test_five_commands_each_killed_and_called_again_end_in_a_served_model(docume
     assert killed(run / "checkpoint.pt", *train) == killed_by
     name = json.loads(done(*train))["folder"].rsplit("/", 1)[-1]
     promote = ("models", "promote", name, "amn", "--artifacts", artifacts)
-    killed(artifacts / "lvm" / "models" / ".amn_v0", *promote)
+    # Promoting is the swap of one link: killed before it, everything is as it was.
+    before = (artifacts / "lvm" / "models" / "amn_v0").readlink()
+    assert killed(artifacts / "lvm" / "models" / name, *promote) == killed_by
+    assert (artifacts / "lvm" / "models" / "amn_v0").readlink() == before
     done(*promote)
     with Running(tmp_path, "--artifacts", str(artifacts)) as running:
         with running.client("amn") as client:

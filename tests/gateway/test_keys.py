@@ -1,7 +1,6 @@
 """API keys at a running gateway: who gets in, how far, and what changes while it runs."""
 
 import asyncio
-import io
 import json
 import os
 from contextlib import asynccontextmanager
@@ -26,7 +25,6 @@ from nextvec.errors import (
     Unauthenticated,
     from_rpc,
 )
-from nextvec.logs import configure_logs
 from nextvec.v1.gateway_pb2 import CompleteRequest, ListRoutesRequest
 from nextvec.v1.vectors_pb2 import ErrorCode
 from tests.gateway.conftest import FIVE, item
@@ -52,14 +50,6 @@ class Keys:
 def keys(tmp_path, monkeypatch):
     monkeypatch.setattr(keys_module, "CHECK_SECONDS", 0)
     return Keys(tmp_path / "keys.json")
-
-
-@pytest.fixture
-def log_lines():
-    stream = io.StringIO()
-    configure_logs("info", "json", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    configure_logs("warning")
 
 
 async def complete(system, key=None, *, on="amn", metadata=None, **fields):

@@ -1,7 +1,6 @@
 """The gateway as a process: ports, health, listing, bad input on the wire, logs, and its end."""
 
 import asyncio
-import io
 import json
 import os
 import signal
@@ -17,20 +16,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from gateway.board import FRESH_SECONDS
 from nextvec.errors import InvalidInput, PortInUse, StageUnavailable, UnknownRoute
-from nextvec.logs import configure_logs
 from nextvec.routes import GATEWAY_SERVICE, ROUTES
 from nextvec.v1.gateway_pb2 import ListRoutesRequest
 from tests.gateway.conftest import item
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def log_lines():
-    stream = io.StringIO()
-    configure_logs("info", "json", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    configure_logs("warning")
 
 
 async def listed(system, route="amn"):

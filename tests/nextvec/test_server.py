@@ -1,5 +1,4 @@
 import asyncio
-import io
 import json
 import os
 import signal
@@ -15,7 +14,6 @@ from prometheus_client import CollectorRegistry
 
 from nextvec import server as server_module
 from nextvec.errors import PortInUse, QueueFull, SettingsError, StageUnavailable, WrongSpace, from_rpc
-from nextvec.logs import configure_logs
 from nextvec.metrics import Metrics
 from nextvec.server import Server, run, serve
 from nextvec.settings import ServerSettings
@@ -41,14 +39,6 @@ class Raising(encoder_pb2_grpc.EncoderServiceServicer):
     async def Encode(self, request_iterator, context):
         raise self.error
         yield
-
-
-@pytest.fixture
-def log_lines():
-    stream = io.StringIO()
-    configure_logs("info", "json", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    configure_logs("warning")
 
 
 def requests_logged(log_lines):

@@ -1,8 +1,6 @@
 """Certificates that are replaced: new connections see the new ones, open ones live on."""
 
 import asyncio
-import io
-import json
 import shutil
 import ssl
 from contextlib import asynccontextmanager
@@ -12,7 +10,6 @@ import trustme
 
 from nextvec.channel import open_channel
 from nextvec.errors import StageUnavailable, StartupError
-from nextvec.logs import configure_logs
 from nextvec.settings import ServerSettings, TlsSettings
 from nextvec.stream import ask
 from nextvec.tls import client_credentials, client_files, server_credentials
@@ -48,14 +45,6 @@ def authority(tmp_path):
 @pytest.fixture
 def paths(authority):
     return {name: authority.folder / f"{name}.pem" for name in ("key", "certificate", "ca")}
-
-
-@pytest.fixture
-def log_lines():
-    stream = io.StringIO()
-    configure_logs("info", "json", stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    configure_logs("warning")
 
 
 def server_files(paths, *, mutual=False):
