@@ -7,8 +7,6 @@ from tests.chaos.bars import BARS, OF_SPEED
 from tests.chaos.scenarios import BROKEN, HURRIED, SMALL_CACHE
 from tests.chaos.stand import standing
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.chaos]
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory):
@@ -18,6 +16,7 @@ async def stand(tmp_path_factory):
         yield running
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("scenario", [*BROKEN, *HURRIED], ids=lambda scenario: scenario.__name__)
 async def test_a_broken_part_costs_no_request_and_no_wrong_answer(stand, scenario, record_property):
     results = await scenario(stand)
