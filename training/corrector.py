@@ -10,14 +10,16 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from nextvec import weights
 from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from services.families.embedder import Embedder
 from training import processes
 from training.corpus import encode_texts
+from training.export import WEIGHTS, exported_inverter, start_from
 from training.inversion_data import Batches, Pairs, noisy
 from training.inversion_models import PAD, Corrector, InversionShape, Inverter
-from training.loop import CHECKPOINT, Progress, Schedule, train
+from training.loop import CHECKPOINT, Progress, Schedule, claim, train
 
 SHARD = 8192  # hypotheses written in one piece
 
@@ -35,20 +37,20 @@ class CorrectorPreset:
 
 def write_hypotheses(
     corpus: Path,
-    inverter: Inverter,
     family: Family,
     preset: CorrectorPreset,
     folder: Path,
     device: torch.device,
     batch: int = 256,
 ) -> Iterator[tuple[int, int]]:
-    """The frozen inverter's greedy text for every chunk, and that text's vector, in shards.
+    """The greedy text of the family's inverter for every chunk, and that text's vector, in shards.
 
     A shard holds `ids` [n, token_limit] int16 beginning with the start token, and `vectors`
     [n, dimensions] float16. Missing shards are written, of several processes each its own; yields the
-    rows done and their total.
+    rows done and their total. Raises TrainingError where the shards that are there are of another inverter.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, {"inverter": weights.sha256(family.part("inverter") / WEIGHTS), "noise": preset.noise})
+    inverter = exported_inverter(family)
     tokenizer = _tokenizer(family)
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
     embedder = Embedder.load(family).to(device)
@@ -58,8 +60,12 @@ def write_hypotheses(
         path = folder / f"hypotheses-{start:08}.npz"
         own = start // SHARD % processes.count() == processes.rank()
         if own and not path.exists():
-            targets = noisy(pairs.vectors[rows], preset.noise, (start, 0)).split(batch)
-            ids = torch.cat([greedy(inverter, part.to(device), family.token_limit).cpu() for part in targets])
+            # Batches of about one length end together.
+            order = np.argsort(np.diff(pairs.offsets)[rows], kind="stable")
+            targets = noisy(pairs.vectors[rows], preset.noise, (start, 0))
+            ids = torch.empty(len(rows), family.token_limit, dtype=torch.long)
+            for part in np.array_split(order, -(-len(order) // batch)):
+                ids[part] = greedy(inverter, targets[part].to(device), family.token_limit).cpu()
             texts = tokenizer.decode_batch(ids.tolist(), skip_special_tokens=True)
             vectors = encode_texts(embedder, [_within(embedder, text, family.token_limit) for text in texts])
             partial = path.with_suffix(".partial")
@@ -71,15 +77,16 @@ def write_hypotheses(
 
 def train_corrector(
     corpus: Path,
-    inverter: Inverter,
     family: Family,
     preset: CorrectorPreset,
     folder: Path,
     device: torch.device,
+    start: Path | None = None,
 ) -> Iterator[Progress]:
     """Trains on an encoded corpus and the hypotheses that `write_hypotheses` left in `folder`.
 
-    The parts that corrector and inverter have in common start from the inverter's weights.
+    `start` is the folder of an exported corrector to go on from. Without it, the parts that corrector and
+    inverter have in common start from the inverter's weights.
     """
     tokenizer = _tokenizer(family)
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
@@ -104,7 +111,10 @@ def train_corrector(
 
     torch.manual_seed(seed)
     model = Corrector(preset.shape, tokenizer.get_vocab_size())
-    model.start_from(inverter)
+    if start:
+        start_from(model, start, family, folder)
+    else:
+        model.start_from(exported_inverter(family))
     yield from train(model, batch_at, preset.schedule, folder, device)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -9,9 +10,9 @@ from nextvec import weights
 from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from nextvec.weights import Storage
-from training.inversion_models import Corrector, Inverter
+from training.inversion_models import Corrector, InversionShape, Inverter
 
-WEIGHTS, CARD, TOKENIZER = "model.safetensors", "card.json", "tokenizer.json"
+WEIGHTS, CONFIG, CARD, TOKENIZER = "model.safetensors", "config.json", "card.json", "tokenizer.json"
 START = "started_from.json"
 """In a run folder: the card of the part that the training started from."""
 
@@ -43,7 +44,7 @@ def export(
         "tokenizer_sha256": weights.sha256(family.part("inverter") / TOKENIZER),
         "encoder_decoder": model.encoder_decoder.config.to_diff_dict(),
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     record = {
         "part": part,
         "space": family.space,
@@ -55,16 +56,34 @@ def export(
     return folder
 
 
-def start_from(model: Inverter, folder: Path, family: Family, run: Path) -> None:
-    """Sets the weights to those of an exported inverter, whose card is kept in the run folder.
+def exported_inverter(family: Family) -> Inverter:
+    """A family's inverter as it is served."""
+    folder = family.part("inverter")
+    config = _config(folder)
+    t5 = config["encoder_decoder"]
+    model = Inverter(InversionShape.of(t5, config["num_repeat_tokens"]), t5["vocab_size"])
+    _set_weights(model, folder, family)
+    return model
+
+
+def start_from(model: Inverter | Corrector, folder: Path, family: Family, run: Path) -> None:
+    """Sets the weights to those of an exported part, whose card is kept in the run folder.
 
     The card is copied once: a run that is resumed may find its own result in `folder`. Raises
-    FailedPrecondition where the inverter has another tokenizer than the family's, or other sizes.
+    FailedPrecondition where the part has another tokenizer than the family's, or other sizes.
     """
+    _set_weights(model, folder, family)
+    record = run / START
+    if not record.is_file():
+        run.mkdir(parents=True, exist_ok=True)
+        record.write_text((folder / CARD).read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _set_weights(model: Inverter | Corrector, folder: Path, family: Family) -> None:
     tokenizer = family.part("inverter") / TOKENIZER
-    if not (folder / TOKENIZER).is_file() or weights.sha256(folder / TOKENIZER) != weights.sha256(tokenizer):
+    if _config(folder).get("tokenizer_sha256") != weights.sha256(tokenizer):
         raise FailedPrecondition(
-            f"{folder} does not have the tokenizer of {tokenizer}; go on from an inverter that has it, "
+            f"{folder} does not have the tokenizer of {tokenizer}; go on from a model that has it, "
             "or from none"
         )
     state = {name: torch.from_numpy(a) for name, a in weights.load(folder / WEIGHTS).items()}
@@ -76,7 +95,11 @@ def start_from(model: Inverter, folder: Path, family: Family, run: Path) -> None
             "it was trained with"
         )
     model.load_state_dict(state, strict=False)
-    record = run / START
-    if not record.is_file():
-        run.mkdir(parents=True, exist_ok=True)
-        record.write_text((folder / CARD).read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / CONFIG
+    if not file.is_file():
+        raise FailedPrecondition(f"{folder} holds no trained model: it has no {CONFIG}; train it first")
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return config

@@ -6,6 +6,7 @@ hypothesis' vector and their difference.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,18 @@ class InversionShape:
     dropout: float = 0.0
     softmax_tokens: int = 0  # size of the sampled vocabulary in training; 0 means the whole one
     dimensions: int = 768
+
+    @classmethod
+    def of(cls, t5: Mapping[str, Any], memory: int) -> "InversionShape":
+        """The sizes of a checkpoint, from its T5 configuration; what concerns training alone is left out."""
+        return cls(
+            width=t5["d_model"],
+            feed_forward=t5["d_ff"],
+            heads=t5["num_heads"],
+            encoder_layers=t5["num_layers"],
+            decoder_layers=t5["num_decoder_layers"],
+            memory=memory,
+        )
 
     def t5(self, vocabulary: int) -> T5Config:
         """The encoder-decoder's configuration."""

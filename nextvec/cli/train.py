@@ -110,14 +110,12 @@ def inverter(
 def corrector(
     corpus: Corpus,
     run: Run,
-    inverter_run: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="Run folder of the inverter it corrects.")
-    ],
     family: FamilyName = "mini",
     preset: Annotated[str, typer.Option(help="Preset, or the path of a .toml file.")] = "corrector-cpu",
-    inverter_preset: Annotated[
-        str, typer.Option(help="Preset that the inverter was trained with.")
-    ] = "inverter-cpu",
+    start_from: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Corrector to go on from, such as the family's own."),
+    ] = None,
     minutes: Minutes = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -126,22 +124,20 @@ def corrector(
     artifacts: Artifacts = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train the corrector on the inverter's texts, and put it into the family."""
+    """Train the corrector on the texts of the family's inverter, and put it into the family."""
     from training import processes
     from training.card import inversion_card
     from training.corrector import CorrectorPreset, load_corrector, train_corrector, write_hypotheses
     from training.export import export
-    from training.inverter import InverterPreset, load_inverter
     from training.presets import read_preset
 
     source = family_named(family, artifacts)
     setting = read_preset(CorrectorPreset, preset)
     setting = replace(setting, schedule=budget(setting.schedule, minutes, steps))
-    first = load_inverter(inverter_run, read_preset(InverterPreset, inverter_preset).shape, source)
     where = device_of(device, threads)
-    count_up(write_hypotheses(corpus, first, source, setting, run, where), "hypotheses")
+    count_up(write_hypotheses(corpus, source, setting, run, where), "hypotheses")
     processes.wait()
-    last = watch(train_corrector(corpus, first, source, setting, run, where), "corrector")
+    last = watch(train_corrector(corpus, source, setting, run, where, start_from), "corrector")
     if processes.rank() == 0:
         model = load_corrector(run, setting.shape, source)
         folder = export(model, source, inversion_card(corpus, setting, run, known_issue or ()))

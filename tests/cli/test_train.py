@@ -123,25 +123,15 @@ def test_validating_on_the_training_data_is_refused(corpus, artifacts, nextvec, 
     assert "is the training data" in result.stderr
 
 
-def test_an_inverter_goes_on_from_another_and_its_card_says_so(corpus, nextvec, tmp_path):
+@pytest.mark.parametrize("kind", ["inverter", "corrector"])
+def test_a_part_of_a_family_goes_on_from_another_and_its_card_says_so(kind, corpus, nextvec, tmp_path):
     artifacts = tmp_path / "artifacts"
     shutil.copytree(artifacts_folder() / "families" / "mini", artifacts / "families" / "mini")
-    part = artifacts / "families" / "mini" / "inverter"
+    part = artifacts / "families" / "mini" / kind
     before = weights.load(part / "model.safetensors")
     earlier = json.loads((part / "card.json").read_text())
-    places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
-    command = (
-        "train",
-        "inverter",
-        *places,
-        "--start-from",
-        part,
-        "--threads",
-        1,
-        "--device",
-        "cpu",
-        "--json",
-    )
+    places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run", "--start-from", part)
+    command = ("train", kind, *places, "--threads", 1, "--device", "cpu", "--json")
     for steps in (1, 2):  # the second call goes on with the first one's run
         result = nextvec(*command, "--steps", steps)
         assert result.exit_code == 0, result.output
@@ -158,10 +148,24 @@ def test_an_inverter_with_another_tokenizer_is_no_start(corpus, artifacts, nextv
     places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
     start = tmp_path / "start"
     shutil.copytree(artifacts / "families" / "mini" / "inverter", start)
-    (start / "tokenizer.json").write_text("{}")
+    config = json.loads((start / "config.json").read_text())
+    (start / "config.json").write_text(json.dumps({**config, "tokenizer_sha256": "another"}))
     result = nextvec("train", "inverter", *places, "--start-from", start, "--steps", 1, "--device", "cpu")
     assert result.exit_code == 4
     assert "does not have the tokenizer" in result.stderr
+
+
+def test_a_corrector_is_not_trained_on_the_texts_of_two_inverters(corpus, nextvec, tmp_path):
+    artifacts = tmp_path / "artifacts"
+    shutil.copytree(artifacts_folder() / "families" / "mini", artifacts / "families" / "mini")
+    places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
+    command = ("train", "corrector", *places, "--steps", 1, "--threads", 1, "--device", "cpu")
+    assert nextvec(*command).exit_code == 0
+    file = artifacts / "families" / "mini" / "inverter" / "model.safetensors"
+    weights.save(file, weights.load(file), "float16")
+    result = nextvec(*command)
+    assert result.exit_code == 4
+    assert "give another run folder" in result.stderr
 
 
 def test_the_tokenizer_of_a_trained_inverter_is_replaced_only_on_request(corpus, nextvec, tmp_path):
