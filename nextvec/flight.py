@@ -65,10 +65,13 @@ class SingleFlight(Generic[Event, Result]):
         self._flights[key] = flight
 
         async def compute() -> Result:
-            return await work(flight.publish)
+            try:
+                return await work(flight.publish)
+            finally:
+                # At once: whoever comes next must not join what is over, and fail by it again and again.
+                self._forget(key, flight)
 
         def end(task: asyncio.Task[Result]) -> None:
-            self._forget(key, flight)
             if not task.cancelled():
                 task.exception()  # counts as retrieved, for the waiters may all have gone
 

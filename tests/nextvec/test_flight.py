@@ -89,6 +89,25 @@ async def test_everybody_gets_the_failure_and_the_next_one_tries_again():
     assert await flights.run("a", work) == "done"
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_nobody_joins_a_computation_that_is_over(turns):
+    flights, runs = SingleFlight(), []
+
+    async def work(publish):
+        runs.append(1)
+        raise ValueError("no")
+
+    first = asyncio.create_task(flights.run("a", work))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    over = bool(runs)
+    with pytest.raises(ValueError, match="no"):
+        await flights.run("a", work)
+    await asyncio.wait([first])
+    assert first.exception()
+    assert len(runs) == 1 + over
+
+
 async def test_a_listener_that_left_hears_nothing_more():
     flights, heard, go = SingleFlight(), [], asyncio.Event()
 
