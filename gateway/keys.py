@@ -170,6 +170,7 @@ class Keyring:
         """Raises StartupError where the file cannot be read, for a gateway must not start half open."""
         self._path = path
         self._seen = _signature(path)
+        self._problem = ""
         self._keys = _by_id(KeyFile.read(path).keys)
         self._checked = time.monotonic()
 
@@ -212,13 +213,16 @@ class Keyring:
         signature = _signature(self._path)
         if signature == self._seen:
             return
-        self._seen = signature
         try:
             self._keys = _by_id(KeyFile.read(self._path).keys)
         except StartupError as error:
-            log.error("api keys not reloaded", problem=error.message, keys=len(self._keys))
-        else:
-            log.info("api keys reloaded", keys=len(self._keys))
+            # It counts as seen once it was read: what is in the way may pass without the file changing.
+            if error.message != self._problem:
+                log.error("api keys not reloaded", problem=error.message, keys=len(self._keys))
+            self._problem = error.message
+            return
+        self._seen, self._problem = signature, ""
+        log.info("api keys reloaded", keys=len(self._keys))
 
 
 def _require_use(key: ApiKey, route: str) -> None:

@@ -65,14 +65,17 @@ class _ServerFiles:
     def __init__(self, settings: TlsSettings) -> None:
         self._settings = settings
         self._seen: _Signature = ()
+        self._problem = ""
 
     def read(self) -> grpc.ServerCertificateConfiguration:
         """The files as they are; raises StartupError where one is missing or they do not fit together."""
-        self._seen = _signature(self._settings, _SERVER_FIELDS)
+        seen = _signature(self._settings, _SERVER_FIELDS)
         _require_fit(self._settings, _SERVER_FIELDS)
         certificate, key, authority = (_read(self._settings, field) for field in _SERVER_FIELDS)
         assert key is not None
         assert certificate is not None
+        # Only now: files that cannot be read are tried again, for what is in the way may pass.
+        self._seen = seen
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authority)
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
@@ -86,8 +89,11 @@ class _ServerFiles:
         try:
             renewed = self.read()
         except StartupError as error:
-            log.error("certificates not reloaded", problem=error.message)
+            if error.message != self._problem:
+                log.error("certificates not reloaded", problem=error.message)
+            self._problem = error.message
             return None
+        self._problem = ""
         if _signature(self._settings, _SERVER_FIELDS) != before:
             # Replaced while being read, perhaps one of a pair: the next connection looks again.
             self._seen = ()

@@ -1,10 +1,12 @@
 """API keys at a running gateway: who gets in, how far, and what changes while it runs."""
 
 import asyncio
+import errno
 import json
 import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 import pytest
@@ -371,6 +373,24 @@ def test_who_may_not_give_the_file_away_changes_it_all_the_same(keys, monkeypatc
     keys.add("second")
     assert keys.path.stat().st_mode & 0o7777 == 0o640
     assert len(KeyFile.read(keys.path).keys) == 2
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_later(keys, monkeypatch, log_lines):
+    ring = Keyring(keys.path)
+    shown = ring.authenticate(dict(credentials(keys.tokens["first"]))["authorization"], "amn")
+    KeyFile.read(keys.path).without("first").write(keys.path)
+    with monkeypatch.context() as patched:
+
+        def no_handles(path):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        patched.setattr(Path, "read_bytes", no_handles)
+        for _ in range(2):
+            assert ring.confirm(shown, "amn") == shown
+    with pytest.raises(Unauthenticated, match="revoked"):
+        ring.confirm(shown, "amn")
+    (problem,) = [line["problem"] for line in log_lines() if line["event"] == "api keys not reloaded"]
+    assert "Too many open files" in problem
 
 
 async def test_a_file_that_is_nested_too_deeply_leaves_the_keys_as_they_were(serving, keys, log_lines):
