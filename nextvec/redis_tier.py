@@ -29,6 +29,9 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 """Between trials of a Redis that fails; each pause is twice the one before."""
 
+_AT_ONCE = 64
+"""Calls in flight. redis-py refuses the 101st connection, which says nothing about Redis."""
+
 
 class RedisTier:
     """Calls to one Redis. What cannot be had in time is None; nothing here raises because of Redis."""
@@ -43,6 +46,7 @@ class RedisTier:
         self._client = RedisClient(self._address, CONNECT_SECONDS)
         self._pause = FIRST_PAUSE_SECONDS
         self._recovery: asyncio.Task[None] | None = None
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._seconds = {call: metrics.redis_seconds.labels(call) for call in ("read", "write", "lock")}
 
     @property
@@ -95,7 +99,7 @@ class RedisTier:
             return None
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout), self._room:
                 answer = await call(self._client)
         except Exception as error:  # whatever the client raises, the cache goes on without Redis
             self._fail(error)

@@ -149,6 +149,13 @@ async def test_calls_at_the_same_time_wait_for_a_slow_redis_together(cache_at, r
     await client.aclose()
 
 
+async def test_a_burst_of_calls_is_no_failure_of_redis(cache_at, redis_process):
+    cache = cache_at(redis_process.url, redis_timeout_s=10)
+    found = await asyncio.gather(*(cache.fetch([f"key {number}"]) for number in range(300)))
+    assert found == [[None]] * 300
+    assert metric(cache, "redis_failures_total") == 0
+
+
 async def test_what_is_no_redis_at_all_is_a_miss(cache_at):
     async def babble(reader, writer):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
