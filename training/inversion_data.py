@@ -9,7 +9,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from training import corpus
+from training import encoded
+from training.encoded import Mapped
 from training.inversion_models import PAD
 
 BUCKET = 4  # label widths are rounded up to a multiple of this: few shapes, little padding
@@ -25,19 +26,16 @@ class Pairs:
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer, limit: int | None = None) -> "Pairs":
-        """Every encoded chunk of a corpus, or the first `limit`."""
-        vectors, lengths, tokens = [], [], []
-        for part in corpus.parts(folder):
-            vectors.append(np.load(part.with_suffix(".npy")))
-            texts = pq.read_table(part, columns=["text"])["text"].to_pylist()
-            encodings = tokenizer.encode_batch_fast(texts)
+        """Every encoded chunk of a corpus, or the first `limit`; raises SequencesError as `encoded.parts`."""
+        parts = encoded.parts(folder, limit)
+        vectors = Mapped([encoded.vectors_of(part) for part in parts], limit).read()
+        lengths, tokens = [], []
+        for part in parts:
+            encodings = tokenizer.encode_batch_fast(pq.read_table(part, columns=["text"])["text"].to_pylist())
             lengths += [len(e.ids) for e in encodings]
             tokens.append(np.concatenate([np.asarray(e.ids, dtype=np.uint16) for e in encodings]))
-            if limit and len(lengths) >= limit:
-                break
-        count = min(limit or len(lengths), len(lengths))
-        offsets = np.concatenate([[0], np.cumsum(lengths[:count])])
-        return cls(np.concatenate(vectors)[:count], np.concatenate(tokens), offsets)
+        offsets = np.concatenate([[0], np.cumsum(lengths[: len(vectors)])])
+        return cls(vectors, np.concatenate(tokens), offsets)
 
     def __len__(self) -> int:
         return len(self.vectors)

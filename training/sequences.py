@@ -1,7 +1,5 @@
 """Windows over encoded documents: five vectors in a row and the one that follows."""
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -9,18 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nextvec import weights
 from nextvec.errors import WrongSpace
 from nextvec.family import Family
 from nextvec.vectors import Array, unit
 from services.lvm.checkpoint import CONTEXT
-from training import corpus, sequence_npz
+from training import encoded, sequence_npz
 from training.documents import share_of
+from training.encoded import Mapped
 from training.sequence_npz import Origin, SequencesError
 
-__all__ = ["SPLITS", "Mapped", "Origin", "Sequences", "SequencesError"]
+__all__ = ["SPLITS", "Origin", "Sequences", "SequencesError"]
 
 SPLITS = {"train": (0.10, 1.0), "validation": (0.0, 0.05), "test": (0.05, 0.10)}
 """Documents of each split: those whose hash, a number in [0, 1), is in the interval."""
@@ -29,28 +28,6 @@ SPLITS = {"train": (0.10, 1.0), "validation": (0.0, 0.05), "test": (0.05, 0.10)}
 _FILE_IN_REPOSITORY = re.compile(r"( @ [0-9a-f]{7,40}) [^)]+")
 
 _HELD_OUT = 0.05  # share of the documents that a training without validation data holds out
-
-
-class Mapped:
-    """Rows of several .npy files [n, D], read from disk as they are asked for."""
-
-    def __init__(self, paths: list[Path]):
-        self._files = [np.load(path, mmap_mode="r") for path in paths]
-        self._starts = np.cumsum([0, *map(len, self._files)])
-        self.shape = (int(self._starts[-1]), self._files[0].shape[1])
-        self.dtype = self._files[0].dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Rows [...] by number → vectors [..., D]."""
-        out = np.empty((*rows.shape, self.shape[1]), dtype=self.dtype)
-        of = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(of):
-            inside = of == number
-            out[inside] = self._files[number][rows[inside] - self._starts[number]]
-        return out
 
 
 @dataclass(frozen=True)
@@ -66,7 +43,7 @@ class Sequences:
     ids: list[str]  # of the documents
     origins: list[Origin]  # of the documents
     windows: np.ndarray  # [W] int64: rows of the targets
-    digest: str  # SHA-256 over the data's files
+    digest: str  # SHA-256 over the data's files, whole ones where `limit` cuts the last
     space: str = ""  # of the vectors; empty where the data does not say
     documented: bool = True  # whether the data names its documents
     crossing: int = 0  # windows left out because they reach into another document
@@ -75,31 +52,22 @@ class Sequences:
     def load(cls, place: Path, limit: int | None = None, *, mapped: bool = False) -> "Sequences":
         """Every window of an encoded corpus folder or of an .npz of sequences.
 
-        Of a folder, `limit` takes the first parts with so many chunks, and `mapped` leaves the vectors on
+        Of a folder, `limit` takes so many chunks from its beginning, and `mapped` leaves the vectors on
         disk. Raises SequencesError where the folder is not a corpus, is not encoded or has no window, and
         where the file is not what `sequence_npz.read` can read.
         """
         if place.suffix == ".npz":
             return cls(**vars(sequence_npz.read(place)))
-        parts = list(_limited(place, limit))
-        if not parts:
-            raise SequencesError(f"{place} holds no part-*.parquet; build a corpus there first")
-        table = [
-            pq.read_table(part, columns=["document_id", "position", "source", "licence"]) for part in parts
-        ]
-        files = [part.with_suffix(".npy") for part in parts]
-        vectors = Mapped(files) if mapped else _stack(files)
-        rows = sum(len(t) for t in table)
-        if len(vectors) != rows:
-            raise SequencesError(
-                f"{place} has {rows} chunks, {len(vectors)} vectors; remove its .npy files and encode again"
-            )
+        parts = encoded.parts(place, limit)
+        columns = ["document_id", "position", "source", "licence"]
+        table = pa.concat_tables(pq.read_table(part, columns=columns) for part in parts).slice(0, limit)
+        vectors = Mapped([encoded.vectors_of(part) for part in parts], limit)
         numbers: dict[str, int] = {}
         origins: list[Origin] = []
-        document = np.empty(rows, dtype=np.int32)
-        position = np.empty(rows, dtype=np.int64)
-        columns = (zip(*(t[c].to_pylist() for c in t.column_names), strict=True) for t in table)
-        for row, (name, number, source, licence) in enumerate(entry for part in columns for entry in part):
+        document = np.empty(len(table), dtype=np.int32)
+        position = np.empty(len(table), dtype=np.int64)
+        batches = (zip(*(c.to_pylist() for c in b.columns), strict=True) for b in table.to_batches())
+        for row, (name, number, source, licence) in enumerate(entry for b in batches for entry in b):
             if name not in numbers:
                 numbers[name] = len(numbers)
                 origins.append(Origin(source, licence))
@@ -109,11 +77,15 @@ class Sequences:
             raise SequencesError(
                 f"{place} has no document of more than {CONTEXT} chunks; add longer documents"
             )
-        digest = hashlib.sha256()
-        for path in (p for part in parts for p in (part, part.with_suffix(".npy"))):
-            digest.update(weights.sha256(path).encode())
         return cls(
-            vectors, document, position, list(numbers), origins, windows, digest.hexdigest(), _space(place)
+            vectors if mapped else vectors.read(),
+            document,
+            position,
+            list(numbers),
+            origins,
+            windows,
+            encoded.digest(parts),
+            encoded.space_of(place),
         )
 
     def __len__(self) -> int:
@@ -201,33 +173,6 @@ class Sequences:
                 "give validation data of its own"
             )
         return np.array([share_of(name, "validation") for name in self.ids])
-
-
-def _limited(folder: Path, limit: int | None) -> Iterator[Path]:
-    chunks = 0
-    for part in corpus.parts(folder):
-        if limit is not None and chunks >= limit:
-            return
-        if not part.with_suffix(".npy").is_file():
-            raise SequencesError(f"{part} has no vectors beside it; encode the corpus first")
-        chunks += pq.read_metadata(part).num_rows
-        yield part
-
-
-def _space(folder: Path) -> str:
-    record = folder / corpus.VECTORS
-    return str(json.loads(record.read_text(encoding="utf-8"))["space"]) if record.is_file() else ""
-
-
-def _stack(paths: list[Path]) -> np.ndarray:
-    """All rows of several .npy files, never held twice."""
-    mapped = [np.load(path, mmap_mode="r") for path in paths]
-    out = np.empty((sum(map(len, mapped)), mapped[0].shape[1]), dtype=np.float16)
-    start = 0
-    for block in mapped:
-        out[start : start + len(block)] = block
-        start += len(block)
-    return out
 
 
 def _windows(document: np.ndarray, position: np.ndarray) -> np.ndarray:

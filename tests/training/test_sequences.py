@@ -57,8 +57,13 @@ def test_sources_count_documents_and_chunks_that_have_windows(sequences):
     ]
 
 
-def test_a_limit_stops_at_the_first_part_that_reaches_it(corpus_folder):
-    assert len(Sequences.load(corpus_folder, limit=1).vectors) == sum(LENGTHS[:4])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_limit_takes_so_many_chunks_and_no_more(corpus_folder, sequences, mapped):
+    limit = sum(LENGTHS[:4]) + 7  # the first part, and seven chunks of the second
+    few = Sequences.load(corpus_folder, limit=limit, mapped=mapped)
+    assert len(few.vectors) == len(few.document) == limit
+    assert list(few.windows) == [row for row in sequences.windows if row < limit]
+    assert sum(chunks for _, _, chunks in few.sources()) == 12 + 20 + 9
 
 
 def test_the_digest_changes_with_the_data(corpus_folder, sequences):
