@@ -119,6 +119,7 @@ def _write(report: "Report", folder: Path) -> None:
 def _show(report: "Report") -> None:
     from rich.table import Table
 
+    from training.evaluation.ladder import HEADLINE
     from training.evaluation.lvm import METRICS
 
     metrics = ("bleu", "token_f1", "exact", "cosine")
@@ -131,7 +132,7 @@ def _show(report: "Report") -> None:
         predict.add_row(name, *(f"{found[metric].value:.3f}" for metric in (*METRICS, "par")))
     out.print(decode, predict)
     shares = {f"rung {rung}": share for rung, share in report.figures["ladder"].items()}
-    shares |= {k: v for k, v in report.leaves().items() if k in ("keyword_hit", "entity_hit", "gibberish")}
+    shares |= {name: report.figures[name] for name in HEADLINE if name in report.figures}
     out.print(", ".join(f"{name.replace('_', ' ')} {share.value:.1%}" for name, share in shares.items()))
     for verdict in report.verdicts:
         mark = "[green]reached[/]" if verdict.passed else "[red]missed [/]"

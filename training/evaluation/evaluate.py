@@ -19,7 +19,6 @@ from services.snap.engine import SnapEngine
 from training.documents import Document
 from training.evaluation import baselines, decoding, intervals, ladder, lvm, lvm_metrics
 from training.evaluation.baselines import Baselines
-from training.evaluation.intervals import Estimate
 from training.evaluation.lvm_metrics import Predict
 from training.evaluation.report import Report
 from training.evaluation.samples import Sample, Tell
@@ -201,13 +200,8 @@ def _requests(
         walks = decoding.walk(engine, vectors, f"requests to {route}", tell, max(ladder.RUNGS))
         outcomes[route] = ladder.Outcomes.of(requests, walks, sample.document[targets])
     together = ladder.Outcomes.together(list(outcomes.values()))
-    headline: dict[str, Estimate] = {
-        name: figure
-        for name, figure in together.figures().items()
-        if name in ("keyword_hit", "entity_hit", "gibberish")
-    }
     by_route = {route: {"ladder": o.ladder(), **o.figures()} for route, o in outcomes.items()}
-    return {"ladder": together.ladder(), **headline, "routes": by_route}
+    return {"ladder": together.ladder(), **together.figures(), "routes": by_route}
 
 
 def _of(measured: lvm.Measured, sample: Sample, targets: np.ndarray) -> Array:

@@ -22,6 +22,11 @@ from training.evaluation.samples import Sample
 
 EXTRACTIVE = "extractive"
 
+HEADLINE = ("keyword_hit", "entity_hit", "gibberish")
+"""Shares that the ladder's own checks do not settle."""
+
+SHARES = (*HEADLINE, "keyword_hit_source", "entity_hit_source", "gibberish_served")
+
 # From this cosine to the context a bank's entry is the context's own text; the gateway leaves it out too.
 _NEAR_DUPLICATE = 0.98
 
@@ -102,21 +107,21 @@ class Outcomes:
 
     rungs: list[str]
     documents: np.ndarray
-    values: dict[str, np.ndarray]  # each [N], by VALUES
+    values: dict[str, np.ndarray]  # each [N], by SHARES
 
     @classmethod
     def of(cls, requests: Sequence[Request], walks: Sequence[Walk], documents: np.ndarray) -> "Outcomes":
         """Ends every request; documents [N] are those of the contexts."""
         answers = [answer(request, walked) for request, walked in zip(requests, walks, strict=True)]
         pairs = list(zip(requests, answers, strict=True))
-        first = after(walks, 0).texts
+        first = after(walks, RUNGS[0]).texts
         values = {
-            "keyword_hit": [_keyword_hit(a.text, r.source) for r, a in pairs],
-            "entity_hit": [_entity_hit(a.text, r.source) for r, a in pairs],
-            "gibberish": [_gibberish(a.text) for _, a in pairs],
-            "keyword_hit_own": [_keyword_hit(a.text, r.own) for r, a in pairs],
-            "entity_hit_own": [_entity_hit(a.text, r.own) for r, a in pairs],
-            "gibberish_at_0": [_gibberish(text) for text in first],
+            "keyword_hit": [_keyword_hit(a.text, r.own) for r, a in pairs],
+            "entity_hit": [_entity_hit(a.text, r.own) for r, a in pairs],
+            "gibberish": [_gibberish(text) for text in first],
+            "keyword_hit_source": [_keyword_hit(a.text, r.source) for r, a in pairs],
+            "entity_hit_source": [_entity_hit(a.text, r.source) for r, a in pairs],
+            "gibberish_served": [_gibberish(a.text) for _, a in pairs],
         }
         return cls(
             [a.rung for a in answers],
@@ -142,11 +147,15 @@ class Outcomes:
         }
 
     def figures(self) -> dict[str, Estimate]:
-        """Shares of answers.
+        """SHARES by name.
 
-        `keyword_hit` and `entity_hit`: with a content word, or a name or number, of the source, where the
-        source has one; `_own`: of the caller's own text. `gibberish`: that fail the checks of repetition and
-        variety, quotes being no exception; `gibberish_at_0`: the same of the first hypotheses.
+        `keyword_hit` and `entity_hit`: answers with a content word, or a name or number, of the caller's own
+        text, where that has one. `gibberish`: texts of rung 1, before any check, that fail the checks of
+        repetition and variety: what a request would get with no ladder to choose.
+
+        The others say what the ladder leaves: `keyword_hit_source` and `entity_hit_source` are of the whole
+        source, of which every decoded answer must have a content word; `gibberish_served` of the answers,
+        which have passed those very checks but for quotations.
         """
         return {
             name: intervals.mean(values, self.documents)

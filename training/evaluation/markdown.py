@@ -6,6 +6,7 @@ from typing import Any
 
 from training.evaluation.baselines import NAMES
 from training.evaluation.intervals import Estimate
+from training.evaluation.ladder import SHARES
 from training.evaluation.lvm import METRICS
 from training.evaluation.report import Report
 
@@ -24,9 +25,12 @@ _NOTES = {
     "gains": "Paired differences, window by window: a route is ahead where the interval lies above 0.",
     "ladder": (
         "Share of requests whose first text to pass the checks came at this rung. Keyword and entity hit: "
-        "answers with a content word, or a name or number, of what the vector was made from (`own`: of the "
-        "caller's own text alone). Gibberish: answers that fail the checks of repetition and variety "
-        "(`at 0`: first hypotheses that do)."
+        "answers with a content word, or a name or number, of the caller's own text. Gibberish: texts of "
+        "rung 1, before any check, that fail the checks of repetition and variety. The last three columns "
+        "are after the checks and say little about the models: hits of the whole source (the caller's text "
+        "and the neighbours' in the bank), of which every decoded answer must have a content word, and "
+        "answers that are gibberish still. For `direct` the source is the caller's text and nothing else, "
+        "so that its keyword hit is settled by the checks as well."
     ),
 }
 
@@ -109,27 +113,15 @@ def _bars(report: Report) -> str:
 
 
 def _requests(figures: Mapping[str, Any]) -> str:
-    whole = {
-        "ladder": figures["ladder"],
-        **{name: figures[name] for name in ("keyword_hit", "entity_hit", "gibberish") if name in figures},
-    }
-    columns = [
-        "keyword_hit",
-        "entity_hit",
-        "gibberish",
-        "keyword_hit_own",
-        "entity_hit_own",
-        "gibberish_at_0",
-    ]
     return _table(
-        ["route", *(f"rung {rung}" for rung in figures["ladder"]), *map(_label, columns)],
+        ["route", *(f"rung {rung}" for rung in figures["ladder"]), *map(_label, SHARES)],
         (
             [
                 route,
                 *(_cell(share) for share in found["ladder"].values()),
-                *(_cell(found[name]) if name in found else "" for name in columns),
+                *(_cell(found[name]) if name in found else "" for name in SHARES),
             ]
-            for route, found in {"all": whole, **figures["routes"]}.items()
+            for route, found in {"all": figures, **figures["routes"]}.items()
         ),
     )
 

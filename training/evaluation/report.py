@@ -23,7 +23,9 @@ class Report:
         lvm.<route or baseline>.{cosine,centred_cosine,contrastive_accuracy,r_at_1,r_at_5,mrr,par}
         gains.<route>.<baseline>.<metric>      by how much the route is ahead, window by window
         ladder.<1|3|5|extractive>              share of all routes' requests that end there
-        keyword_hit, entity_hit, gibberish     of all routes' answers
+        keyword_hit, entity_hit                of all routes' answers, against the caller's own text
+        gibberish                              of all routes' texts at rung 1, before any check
+        keyword_hit_source, entity_hit_source, gibberish_served     see training.evaluation.ladder
         routes.<route>.{ladder.*, keyword_hit, ...}
         habits.<route or baseline>.{shuffled,reversed,roll_out,offsets}
         round_trip.<kind>                      l2 lost by being text for once

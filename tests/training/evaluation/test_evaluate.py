@@ -15,6 +15,7 @@ from training.evaluation.bars import read_bars
 from training.evaluation.baselines import Baselines
 from training.evaluation.evaluate import Options, evaluate
 from training.evaluation.intervals import Estimate
+from training.evaluation.ladder import SHARES
 from training.evaluation.markdown import page
 from training.evaluation.samples import Sample
 
@@ -47,7 +48,7 @@ def test_every_figure_has_its_name_and_its_interval(report, tmp_path):
     wanted = {"cosine", "centred_cosine", "contrastive_accuracy", "r_at_1", "r_at_5", "mrr", "par"}
     assert all(set(figures) == wanted for figures in written["lvm"].values())
     assert set(written["ladder"]) == {"1", "3", "5", "extractive"}
-    for name in ("keyword_hit", "entity_hit", "gibberish"):
+    for name in SHARES:
         assert set(written[name]) == {"value", "low", "high"}
     assert set(written["routes"]) == set(ROUTES)
 
