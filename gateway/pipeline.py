@@ -13,7 +13,7 @@ from gateway.stage_client import Call
 from gateway.stages import Stages
 from gateway.target import Target, copy_of_context, raw, snapped
 from nextvec.deadline import Deadline
-from nextvec.errors import DeadlineExceeded, InvalidInput, NextvecError, StageUnavailable
+from nextvec.errors import DeadlineExceeded, InvalidInput, NextvecError, QueueFull, StageUnavailable
 from nextvec.v1.decoder_pb2 import DecodeRequest, DecodeResult, Hypothesis
 from nextvec.v1.gateway_pb2 import Chunk, CompleteResponse, HypothesisFormed
 from nextvec.v1.lvm_pb2 import PredictRequest
@@ -52,7 +52,7 @@ class Pipeline:
                 if index:
                     context = await self._slide(run, context, run.response.chunks[-1].text)
                 run.made(await self._decode(run, await self._target(run, context)))
-            except (DeadlineExceeded, StageUnavailable) as error:
+            except (DeadlineExceeded, QueueFull, StageUnavailable) as error:
                 if not index:
                     raise
                 run.degraded("rest", f"{error.message}; the chunks before this one are all there are")

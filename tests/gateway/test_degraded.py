@@ -154,6 +154,22 @@ async def test_a_full_queue_is_passed_on_with_its_delay(serving, stage):
         assert caught.value.retry_delay_ms == 170
 
 
+@pytest.mark.parametrize("stage", ["encoder", "lvm", "snap", "decoder"])
+async def test_chunks_that_are_done_outlive_a_full_queue(serving, stage):
+    async with serving() as system:
+        calls = []
+
+        async def full_from_the_second_chunk_on(request):
+            calls.append(request)
+            if len(calls) > 1:
+                raise QueueFull("the queue is full", 170)
+
+        getattr(system, stage).before = full_from_the_second_chunk_on
+        response = await system.complete(max_chunks=3)
+        assert len(response.chunks) == 1
+        assert "the queue is full; the chunks before this one are all there are" in response.degraded[-1]
+
+
 @pytest.mark.parametrize("stage", ["lvm", "snap", "decoder"])
 async def test_a_wrong_space_is_never_degraded_away(serving, stage):
     async with serving() as system:
