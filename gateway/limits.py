@@ -1,10 +1,10 @@
 """What one request may be. Everything outside is refused before any stage is asked."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from nextvec.characters import CONTROL
 from nextvec.errors import InvalidInput
 from nextvec.routes import Route, route_named
 from nextvec.stream import MAX_REQUEST_ID
@@ -21,9 +21,6 @@ MAX_RUNGS, MAX_STEPS = 8, 50
 
 MAX_POLICY = 64
 """Characters of a policy's name; the snap stage says which names it knows."""
-
-# Of the control characters (Unicode category Cc) only tab, line feed and carriage return are text.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ def _check_text(messages: Sequence[str], paragraph: str) -> None:
 
 
 def _check_readable(text: str, field: str) -> None:
-    if control := _CONTROL.search(text):
+    if control := CONTROL.search(text):
         raise InvalidInput(
             f"{field} has the control character U+{ord(control[0]):04X} at {control.start()}; of these only "
             "tab, line feed and carriage return may be in text"

@@ -7,6 +7,7 @@ from pathlib import Path
 import sentencex
 from tokenizers import Tokenizer
 
+from nextvec.characters import CONTROL
 from nextvec.errors import StartupError
 
 TokenCounter = Callable[[Sequence[str]], list[int]]
@@ -60,8 +61,11 @@ def sentences(paragraph: str, language: str = "en") -> list[str]:
 
 
 def fit(texts: Iterable[str], count: TokenCounter, limit: int) -> list[str]:
-    """Cuts every text over `limit` tokens, at punctuation where it can, and keeps the order."""
-    texts = list(texts)
+    """Cuts every text over `limit` tokens, at punctuation where it can, and keeps the order.
+
+    Control characters, which no stage takes, are left out, and so is a text of nothing else.
+    """
+    texts = [cleared for text in texts if (cleared := CONTROL.sub("", text))]
     counts = count(texts) if texts else []
     pieces: list[str] = []
     for text, tokens in zip(texts, counts, strict=True):

@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
+from nextvec.characters import CONTROL
+
 MIN_WORDS = 1
 MAX_CONTROLS = 0
+"""The encoder refuses them, and a byte-level tokenizer can write them."""
 
 MAX_BIGRAM_SHARE = 0.25
 MIN_BIGRAMS = 8
@@ -19,10 +22,6 @@ MIN_CHARACTERS = 14
 
 MIN_OVERLAP = 0.05
 """One content word of twenty, which is as many as a chunk of 32 tokens has: at least one must be shared."""
-
-# Of the control characters (Unicode category Cc) only tab, line feed and carriage return are text. The
-# encoder refuses the others, which a byte-level tokenizer can write.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -62,7 +61,7 @@ def check(text: str, source: str = "") -> list[Check]:
     `bigram_share` is left out where there are too few bigrams, `source_overlap` where the source has no
     content words.
     """
-    found, controls = len(words(text)), len(_CONTROL.findall(text))
+    found, controls = len(words(text)), len(CONTROL.findall(text))
     checks = [
         Check("words", found, MIN_WORDS, found >= MIN_WORDS),
         Check("control_characters", controls, MAX_CONTROLS, controls <= MAX_CONTROLS),

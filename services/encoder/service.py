@@ -1,7 +1,6 @@
 """EncoderService: texts in, vectors out, by way of the cache and the batch queue."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from nextvec.batching import BatchQueue
 from nextvec.cache import Cache
+from nextvec.characters import CONTROL
 from nextvec.deadline import Deadline
 from nextvec.errors import InvalidInput
 from nextvec.family import Family
@@ -28,9 +28,6 @@ MAX_TEXTS = 1024
 
 MAX_CHARACTERS_PER_TOKEN = 64
 """A text of more characters than this times the token limit is refused before it is tokenized."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-"""Control characters that are no text; tokenizers drop them or not, each in its own way."""
 
 
 class EncoderService(EncoderServiceServicer):
@@ -115,7 +112,7 @@ class EncoderService(EncoderServiceServicer):
                     f"texts[{index}] has {len(text)} characters, which cannot be within the limit of "
                     f"{self._limit} tokens; cut it into chunks first"
                 )
-            if control := _CONTROL.search(text):
+            if control := CONTROL.search(text):
                 raise InvalidInput(
                     f"texts[{index}] has the control character U+{ord(control[0]):04X} at "
                     f"{control.start()}; of these only tab, line feed and carriage return are allowed"
