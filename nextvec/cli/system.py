@@ -8,8 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -207,19 +208,28 @@ class System:
 
     async def _read(self, process: Process) -> None:
         with contextlib.ExitStack() as stack:
-            log: IO[str] | None = None
+            log: FileIO | None = None
+            lost: int | None = None
             if self._log_folder:
                 path = self._log_folder / f"{process.spec.name}.log"
-                log = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))
+                log = stack.enter_context(FileIO(path, "a"))
             assert process.handle.stdout is not None
             while raw := await _line(process.handle.stdout):
                 line = raw.decode(errors="replace").rstrip()
                 if line:
                     process.tail.append(line)
-                if log:
-                    log.write(f"{line}\n")
-                else:
+                if not log:
                     self._tell(process.spec.name, line)
+                    continue
+                try:
+                    log.write(f"{line}\n".encode())
+                except OSError as error:
+                    # Reading goes on: a process whose output nobody reads comes to a stop.
+                    if error.errno != lost:
+                        self._tell(process.spec.name, f"lines are lost: {error}")
+                    lost = error.errno
+                else:
+                    lost = None
 
     async def _wait_healthy(self, process: Process) -> None:
         for port in process.spec.ports:

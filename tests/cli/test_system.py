@@ -49,6 +49,19 @@ async def test_a_process_that_dies_at_the_start_says_why():
             await system.healthy(30, lambda spec, seconds: None)
 
 
+async def test_a_full_disk_loses_lines_and_stops_no_process(tmp_path):
+    (tmp_path / "one.log").symlink_to("/dev/full")
+    lines = []
+    system = System([spec("one")], HOST, log_folder=tmp_path, tell=lambda name, line: lines.append(line))
+    async with system:
+        await system.healthy(30, lambda spec, seconds: None)
+        handle = system.processes[0].handle
+    assert handle.returncode == 0
+    assert list(system.processes) == []
+    (line,) = lines
+    assert line.startswith("lines are lost: [Errno 28]")
+
+
 async def test_a_process_that_never_gets_healthy_is_named():
     async with System([spec("sick", die="sick")], HOST) as system:
         with pytest.raises(StageUnavailable, match="not healthy after 3 s: sick"):
