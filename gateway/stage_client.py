@@ -158,7 +158,9 @@ class StageClient:
         stub: Any = health_pb2_grpc.HealthStub(replica.channel)
         try:
             request = health_pb2.HealthCheckRequest(service=self._service)
-            reply = await stub.Check(request, timeout=PROBE_SECONDS)
+            # Busy, so that the channel is not closed under it when the replica leaves.
+            with replica.busy():
+                reply = await stub.Check(request, timeout=PROBE_SECONDS)
         except grpc.RpcError as error:
             return self._named(from_rpc(error, self.name), replica, PROBE_SECONDS).message
         serving = reply.status == health_pb2.HealthCheckResponse.SERVING
