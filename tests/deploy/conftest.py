@@ -13,7 +13,7 @@ from tests.deploy.rendering import (
 )
 
 # Components that replace something; the others add to a base that lacks what they bring.
-_ON_TOP = ("api-keys", "baked-models", "keda", "model-claim")
+_ON_TOP = ("api-keys", "baked-models", "keda", "model-claim", "traces")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from services.decoder.__main__ import DecoderSettings
 from services.encoder.__main__ import EncoderSettings
 from services.lvm.__main__ import LvmSettings
 from services.snap.__main__ import SnapSettings
-from tests.deploy.rendering import PROCESSES, ROOT, Manifests, matches
+from tests.deploy.rendering import DEPLOY, PROCESSES, ROOT, Manifests, matches, render
 
 SETTINGS = {
     "encoder": EncoderSettings,
@@ -196,8 +196,10 @@ def test_models_are_read_where_they_are_mounted_and_never_written(manifests, nam
 
 
 def test_the_job_fills_the_volume_that_the_stages_read(rendered):
-    manifests = rendered("cpu+model-claim")
-    (job,) = manifests.of("Job").values()
+    """It is applied apart: what a Job runs cannot be changed, and an upgrade must not undo promotions."""
+    assert not rendered("cpu+model-claim").of("Job")
+    (job,) = render(DEPLOY / "fill-models")
+    assert job["metadata"]["namespace"] == "nextvec"
     spec = job["spec"]["template"]["spec"]
     assert spec["volumes"] == [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}]
     assert spec["containers"][0]["command"][-1] == spec["containers"][0]["volumeMounts"][0]["mountPath"]
@@ -213,9 +215,12 @@ def test_the_grace_period_is_longer_than_the_pause_and_the_drain(manifests, name
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_rollout_takes_no_pod_away_before_another_is_ready(manifests, name):
+def test_a_rollout_takes_no_pod_away_before_another_is_ready_but_where_each_has_a_gpu(manifests, name):
     spec = manifests.deployments[name]["spec"]
-    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    on_gpu = "nvidia.com/gpu" in manifests.server(name)["resources"]["limits"]
+    rolling = {"maxSurge": 0, "maxUnavailable": 1} if on_gpu else {"maxSurge": 1, "maxUnavailable": 0}
+    assert spec["strategy"]["rollingUpdate"] == rolling
+    assert spec.get("replicas", 2) > 1 or not on_gpu
     assert manifests.of("PodDisruptionBudget")[name]["spec"]["maxUnavailable"] == 1
 
 

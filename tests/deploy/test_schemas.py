@@ -7,6 +7,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
+from tests.deploy.rendering import DEPLOY, render
+
 OLDEST = "1.31"
 """Of what the manifests use, the last to become stable: the eviction policy of PodDisruptionBudgets."""
 
@@ -47,6 +49,11 @@ def test_every_manifest_is_valid_and_holds_nothing_unknown(manifests, version, f
         ) as error:
             wrong.append(f"{resource['kind']}/{resource['metadata']['name']}: {error.message}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_job_that_is_applied_apart_is_valid(rendered):
+    for job in render(DEPLOY / "fill-models"):
+        validate(job, OLDEST)
 
 
 @pytest.mark.parametrize(
