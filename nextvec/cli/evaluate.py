@@ -135,5 +135,6 @@ def _show(report: "Report") -> None:
     shares |= {name: report.figures[name] for name in HEADLINE if name in report.figures}
     out.print(", ".join(f"{name.replace('_', ' ')} {share.value:.1%}" for name, share in shares.items()))
     for verdict in report.verdicts:
-        mark = "[green]reached[/]" if verdict.passed else "[red]missed [/]"
+        colour = {"reached": "green", "level": "yellow", "missed": "red"}[verdict.outcome]
+        mark = f"[{colour}]{verdict.outcome:7}[/]"
         out.print(f"{mark} {verdict.what}: {verdict.wanted}; {verdict.found}")

@@ -8,7 +8,8 @@
 `figures` are dotted names; `*` stands for any one name. A figure's value must be `at_least`, `at_most` or
 `above` a number; `low_above` asks it of the lower end of its interval. `over` names a figure that is taken
 off first. All figures that match must pass; with `some = true`, all those that `*` gives one and the same
-name, for at least one such name. A bar whose figures match nothing is missed.
+name, for at least one such name. A bar whose figures match nothing is missed. Where a figure is `above` a
+number that its interval includes, the bar is not missed, but the verdict says that the two are level.
 """
 
 import re
@@ -30,12 +31,20 @@ class BarsError(InvalidInput):
 
 @dataclass(frozen=True)
 class Verdict:
-    """One bar and how it went; `found` says the figures."""
+    """One bar and how it went; `found` says the figures, `level` that chance alone may have passed it."""
 
     what: str
     passed: bool
     wanted: str
     found: str
+    level: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """In a word: missed, reached or level."""
+        if not self.passed:
+            return "missed"
+        return "level" if self.level else "reached"
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class Bar:
     def judge(self, leaves: Mapping[str, Estimate]) -> Verdict:
         """Holds the bar against figures by dotted name."""
         base = leaves.get(self.over) if self.over else Estimate(0, 0, 0)
+        ahead = {name: _less(found, base.value) for name, found in leaves.items()} if base else {}
         groups: dict[str, list[str]] = {}  # names of figures that must pass together
         for pattern in self.figures:
             for bound, name in _matching(pattern, leaves) or [("", pattern)]:
@@ -77,22 +87,33 @@ class Bar:
         passing = [
             names
             for names in groups.values()
-            if base is not None
-            and all(name in leaves and self._holds(leaves[name], base.value) for name in names)
+            if all(name in ahead and self._holds(ahead[name]) for name in names)
         ]
-        passed = bool(passing) if self.some else len(passing) == len(groups)
-        shown = passing[0] if self.some and passing else [n for names in groups.values() for n in names]
-        found = "; ".join(_say(name, leaves.get(name)) for name in shown)
-        return Verdict(self.what, passed, self.wanted, found)
+        level = {name for name, found in ahead.items() if self._is_level(found)}
+        if self.some and passing:
+            passed, shown = True, min(passing, key=lambda names: len(level.intersection(names)))
+        else:
+            passed = len(passing) == len(groups)
+            shown = [name for names in groups.values() for name in names]
+        found = "; ".join(self._say(name, leaves.get(name), name in level) for name in shown)
+        return Verdict(self.what, passed, self.wanted, found, passed and not level.isdisjoint(shown))
 
-    def _holds(self, found: Estimate, base: float) -> bool:
-        value = found.value - base
+    def _holds(self, found: Estimate) -> bool:
         return (
-            (self.at_least is None or value >= self.at_least)
-            and (self.at_most is None or value <= self.at_most)
-            and (self.above is None or value > self.above)
-            and (self.low_above is None or found.low - base > self.low_above)
+            (self.at_least is None or found.value >= self.at_least)
+            and (self.at_most is None or found.value <= self.at_most)
+            and (self.above is None or found.value > self.above)
+            and (self.low_above is None or found.low > self.low_above)
         )
+
+    def _is_level(self, found: Estimate) -> bool:
+        return self.above is not None and found.low <= self.above < found.value
+
+    def _say(self, name: str, found: Estimate | None, level: bool) -> str:
+        if found is None:
+            return f"{name} is missing"
+        said = f"{name} {found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
+        return f"{said}, level with {self.above:g}" if level else said
 
 
 def read_bars(name: str) -> list[Bar]:
@@ -120,7 +141,5 @@ def _matching(pattern: str, leaves: Mapping[str, Estimate]) -> list[tuple[str, s
     return [(".".join(match.groups()), name) for match, name in found if match]
 
 
-def _say(name: str, found: Estimate | None) -> str:
-    if found is None:
-        return f"{name} is missing"
-    return f"{name} {found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
+def _less(found: Estimate, base: float) -> Estimate:
+    return Estimate(found.value - base, found.low - base, found.high - base)

@@ -11,6 +11,7 @@ from training.evaluation.lvm import METRICS
 from training.evaluation.report import Report
 
 _NOTES = {
+    "bars": "Level: reached, but the interval includes what the figure had to be above.",
     "decode": (
         "BLEU (sacrebleu, corpus level, cased), token F1 (multiset overlap of words and punctuation, cased) "
         "and exact match are against the text that truly stands there; for all kinds but `real` that is the "
@@ -42,7 +43,7 @@ def page(report: Report, pictures: Sequence[Path]) -> str:
     parts = [
         "# Evaluation",
         _about(report),
-        *(["## Bars", _bars(report)] if report.verdicts else []),
+        *(["## Bars", _NOTES["bars"], _bars(report)] if report.verdicts else []),
         "## Vectors to text",
         _NOTES["decode"],
         _table(
@@ -106,7 +107,7 @@ def _about(report: Report) -> str:
 
 def _bars(report: Report) -> str:
     rows = (
-        ["reached" if v.passed else "**missed**", v.what, v.wanted, v.found.replace("; ", "<br>")]
+        [v.outcome if v.passed else f"**{v.outcome}**", v.what, v.wanted, v.found.replace("; ", "<br>")]
         for v in report.verdicts
     )
     return _table(["", "bar", "wanted", "found"], rows)

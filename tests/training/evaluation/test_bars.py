@@ -40,6 +40,29 @@ def test_some_asks_for_one_that_passes_in_everything():
     assert not judged(figures=figures, low_above=0, some=True).passed
 
 
+def test_being_above_what_the_interval_includes_is_said_to_be_level():
+    verdict = judged(figures=["gains.gru.ridge.cosine"], above=0, some=True)
+    assert (verdict.passed, verdict.outcome) == (True, "level")
+    assert verdict.found == "gains.gru.ridge.cosine 0.01 (-0.01 to 0.03), level with 0"
+    assert judged(figures=["gains.*.ridge.cosine"], above=0).outcome == "level"
+    clear = judged(figures=["gains.amn.ridge.cosine"], above=0)
+    assert (clear.outcome, clear.level) == ("reached", False)
+    assert judged(figures=["gains.amn.ridge.r_at_5"], above=0).outcome == "missed"
+
+
+def test_of_some_that_pass_one_that_is_clearly_ahead_is_told():
+    leaves = {"gains.gru.x": Estimate(0.01, -0.01, 0.03), "gains.lstm.x": Estimate(0.02, 0.01, 0.03)}
+    verdict = Bar("a bar", ("gains.*.x",), above=0, some=True).judge(leaves)
+    assert verdict.outcome == "reached"
+    assert "lstm" in verdict.found
+
+
+def test_the_best_lvm_is_ahead_on_an_accelerator_only_where_its_interval_is():
+    best = [bar for bar in read_bars("accelerator") if bar.some]
+    assert len(best) == 2
+    assert all(bar.low_above == 0 and bar.above is None for bar in best)
+
+
 def test_a_gain_over_another_figure_is_taken_of_the_values():
     assert judged(figures=["decode.real.1.bleu"], over="decode.real.0.bleu", at_least=4).passed
     assert not judged(figures=["decode.real.1.bleu"], over="decode.real.0.bleu", at_least=4.1).passed

@@ -11,7 +11,7 @@ from tests.services.lvm.toys import save_toy
 from tests.training.evaluation.conftest import document
 from training.corpus import chunk_rows
 from training.evaluation import plots
-from training.evaluation.bars import read_bars
+from training.evaluation.bars import Bar, read_bars
 from training.evaluation.baselines import Baselines
 from training.evaluation.evaluate import Options, evaluate
 from training.evaluation.intervals import Estimate
@@ -85,6 +85,13 @@ def test_the_page_links_its_pictures_and_has_every_predictor(report, tmp_path):
     for name in (*report.figures["lvm"], "direct", "medoid", "## Bars"):
         assert name in text
     assert "## Bars" not in page(report, pictures)
+
+
+def test_the_page_says_which_bars_were_passed_by_figures_that_are_level(report):
+    whole = Bar("ferries", ("lvm.ridge.mrr",), above=report.leaves()["lvm.ridge.mrr"].low)
+    text = page(report.held_to([whole]), [])
+    assert "| level | ferries |" in text
+    assert ", level with " in text
 
 
 def test_correction_never_takes_the_best_hypothesis_away(report):
