@@ -157,16 +157,10 @@ def before(models: Path, route: str) -> Path:
     answered: list[str] = []
     for event in history(models, route):
         if event.action == "rollback":
-            while answered and answered[-1] != event.model:
-                answered.pop()
-            answered = answered or [event.model]
-            continue
-        # A link set by hand, or a process killed before it wrote its line, leaves a gap that this closes.
-        if event.previous and answered[-1:] != [event.previous]:
-            answered.append(event.previous)
-        answered.append(event.model)
-    if current and answered[-1:] != [current]:
-        answered.append(current)
+            answered = _settled(answered, event.model)
+        else:
+            answered = [*_settled(answered, event.previous), event.model]
+    answered = _settled(answered, current)
     if len(answered) < 2:
         raise ModelError(
             f"route {route!r} has been answered by {current or 'no model'} alone; "
@@ -252,6 +246,16 @@ def _exchange(link: Path, name: str, action: str) -> None:
     # The link comes first: a line that is missing can be told from the link, one too many can not.
     with _history_file(link).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(event)) + "\n")
+
+
+def _settled(answered: list[str], model: str | None) -> list[str]:
+    """What has answered, up to the model that is known to answer last; one that has before was brought back.
+
+    A link set by hand, or a process killed before it wrote its line, leaves a gap that this closes.
+    """
+    if model not in answered:
+        return [*answered, model] if model else answered
+    return answered[: len(answered) - answered[::-1].index(model)]
 
 
 def _answering(link: Path) -> str | None:

@@ -99,6 +99,42 @@ def test_a_promotion_whose_line_was_never_written_can_be_rolled_back(tmp_path, t
     assert rollback(tmp_path, "amn") == three[1]
 
 
+@pytest.fixture
+def killed_rollback(tmp_path):
+    """Rolls back and is killed when the link is swapped and the line not yet written."""
+
+    def run():
+        path = tmp_path / "amn_v0.history.jsonl"
+        lines = path.read_text()
+        rollback(tmp_path, "amn")
+        path.write_text(lines)
+
+    return run
+
+
+def test_a_rollback_killed_before_its_line_is_no_promotion_and_is_not_undone_by_the_next(
+    tmp_path, three, killed_rollback
+):
+    for folder in three:
+        promote(folder, "amn")
+    killed_rollback()
+    assert production(tmp_path, "amn") == three[1]
+    assert rollback(tmp_path, "amn") == three[0]
+    with pytest.raises(ModelError, match="nothing to go back to"):
+        rollback(tmp_path, "amn")
+
+
+def test_what_a_killed_rollback_took_away_stays_away_after_another_promotion(
+    tmp_path, three, killed_rollback
+):
+    for folder in three:
+        promote(folder, "amn")
+    killed_rollback()
+    fourth = save_toy(tmp_path, "amn", "d", 4)
+    promote(fourth, "amn")
+    assert [rollback(tmp_path, "amn") for _ in range(2)] == [three[1], three[0]]
+
+
 def test_a_model_whose_folder_has_gone_can_be_rolled_back(tmp_path, three):
     promote(three[0], "amn")
     promote(three[1], "amn")
