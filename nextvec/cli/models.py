@@ -160,8 +160,9 @@ def import_checkpoint(
 ) -> None:
     """Import a checkpoint of the original system: weights and numbers only, never code.
 
-    Refused when it names another architecture, does not load strictly, or does not reproduce its probe.
-    Metrics in the file are recorded as its claims. It answers no route before it is promoted.
+    Refused when it names another architecture, does not load strictly, or does not reproduce its probe; where
+    there is no probe, in the file or by --probe, the card says so among the known issues. Metrics in the file
+    are recorded as its claims. It answers no route before it is promoted.
     """
     from services.lvm.originals import import_original
     from services.lvm.registry import ARCHITECTURE_OF

@@ -10,7 +10,7 @@ import json
 import math
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,14 @@ from torch import Tensor, nn
 from nextvec import weights
 from nextvec.vectors import Array, cosine, unit
 from services.lvm import checkpoint
-from services.lvm.intake import require_provenance
+from services.lvm.intake import NONE_KNOWN, require_provenance
 from services.lvm.registry import CLAIMED, ModelCard, ModelError, Source
+
+UNPROVEN = (
+    "not held against an output of the original: it came without a golden probe, and another network with "
+    "the same names and shapes would load as well"
+)
+"""Known issue of a model that is imported without a probe."""
 
 _SIZES = {
     "amn": {"input_dim": "dimensions", "d_model": "attention", "hidden_dim": "hidden"},
@@ -105,9 +111,9 @@ def import_original(
 
     `space` is that of the vectors it was trained on, `stem` its name before the timestamp, `probe` a
     safetensors file with `context` [N, 5, D] and `expected` [N, D]; a probe inside the checkpoint counts as
-    well. Raises NotFound for an unknown architecture, and ModelError where the file cannot be read without
-    running code from it, names another architecture, does not load strictly, does not reproduce a probe, or
-    provenance is missing.
+    well, and without either the card has UNPROVEN among its known issues. Raises NotFound for an unknown
+    architecture, and ModelError where the file cannot be read without running code from it, names another
+    architecture, does not load strictly, does not reproduce a probe, or provenance is missing.
     """
     content = _read(path)
     checkpoint.ARCHITECTURES.load(architecture)
@@ -116,7 +122,8 @@ def import_original(
     model = checkpoint.build(architecture, hyperparameters)
     _fill(model, content[_STATE], path)
     model.eval()
-    for name, recorded in _probes(content, probe):
+    probes = _probes(content, probe)
+    for name, recorded in probes:
         _require_probe(model, recorded, name, architecture)
     figures = {**_figures(content), **provenance.metrics}
     claims = {f"{CLAIMED}{key}": float(value) for key, value in figures.items()}
@@ -136,6 +143,9 @@ def import_original(
         metrics=claims,
     )
     require_provenance(card)
+    if not probes:
+        told = (issue for issue in card.known_issues if issue != NONE_KNOWN)
+        card = replace(card, known_issues=(*told, UNPROVEN))
     context = _contexts(hyperparameters["dimensions"])
     whole = checkpoint.predict(model, context)
 

@@ -19,6 +19,7 @@ from nextvec.stream import ask
 from nextvec.v1 import lvm_pb2_grpc
 from nextvec.v1.lvm_pb2 import PredictRequest
 from nextvec.vectors import to_block
+from services.lvm.originals import UNPROVEN
 from services.lvm.registry import history, production, promote
 from tests.services.families.test_fetch import HUB
 from tests.services.lvm.toys import save_toy, toy_model
@@ -207,14 +208,16 @@ TOLD = ("--source", "an encyclopedia", "--licence", "CC-BY-SA-4.0", "--documents
 ISSUE = ("--known-issue", "split by window")
 
 
-def test_a_checkpoint_of_the_original_is_imported_and_can_be_promoted(run, original):
+def test_a_checkpoint_of_the_original_is_imported_and_can_be_promoted(run, original, tmp_path):
     made = run("import", original, "--family", "mini", "--route", "lstm", *TOLD, *ISSUE)
     card = run("show", made["name"])
     assert card["routes"] == []
     assert card["metrics"]["claimed_val_cosine"] == 0.5758
-    assert card["known_issues"] == ["split by window"]
+    assert card["known_issues"] == ["split by window", UNPROVEN]
     assert card["trained_on"][0]["documents"] == 7
     assert run("promote", made["name"], "lstm")["model"] == made["name"]
+    run("document", "--out", tmp_path / "page.md")
+    assert f"- {UNPROVEN}" in (tmp_path / "page.md").read_text()
 
 
 def test_provenance_may_come_from_a_file(run, original, tmp_path):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from nextvec import weights
 from nextvec.errors import NotFound
 from services.lvm import checkpoint
 from services.lvm.models import amn
-from services.lvm.originals import Provenance, import_original
+from services.lvm.originals import UNPROVEN, Provenance, import_original
 from services.lvm.registry import ModelError, Source
 from tests.services.lvm.toys import SPACE, toy_model
 
@@ -207,7 +208,26 @@ def test_a_probe_that_is_reproduced_lets_the_model_in(file, tmp_path, contexts):
     expected = checkpoint.predict(toy("amn"), contexts)
     directions = expected / np.linalg.norm(expected, axis=1, keepdims=True)  # as the original returns them
     weights.save(tmp_path / "probe.safetensors", {"context": contexts, "expected": directions}, "float32")
-    take(file(), tmp_path, probe=tmp_path / "probe.safetensors")
+    _, card = checkpoint.load(take(file(), tmp_path, probe=tmp_path / "probe.safetensors"))
+    assert card.known_issues == TOLD.known_issues
+    inside = {
+        name: torch.from_numpy(found) for name, found in (("context", contexts), ("expected", expected))
+    }
+    _, card = checkpoint.load(take(file("amn", golden_probe=inside), tmp_path / "inside"))
+    assert card.known_issues == TOLD.known_issues
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [(("none known",), ()), (("split by window",), ("split by window",))]
+)
+def test_a_model_that_no_probe_confirms_has_that_among_its_known_issues(file, tmp_path, told, kept):
+    _, card = checkpoint.load(take(file(), tmp_path, told=replace(TOLD, known_issues=told)))
+    assert card.known_issues == (*kept, UNPROVEN)
+
+
+def test_a_missing_probe_does_not_stand_in_for_what_must_be_told(file, tmp_path):
+    with pytest.raises(ModelError, match="what is wrong with it"):
+        take(file(), tmp_path, told=replace(TOLD, known_issues=()))
 
 
 def test_a_forward_pass_other_than_the_one_trained_with_is_caught_by_a_probe(
