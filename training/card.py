@@ -7,16 +7,15 @@ from pathlib import Path
 
 import torch
 
-from training.corrector import CorrectorPreset
 from training.export import START
-from training.inverter import InverterPreset
+from training.inversion_data import InversionPreset
 from training.loop import CHECKPOINT
 from training.sequences import Sequences
 
 
 def inversion_card(
     corpus: Path,
-    preset: InverterPreset | CorrectorPreset,
+    preset: InversionPreset,
     run: Path,
     known_issues: Sequence[str],
 ) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Trains the corrector of a family: a vector and the inverter's hypothesis → better text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,19 @@ from nextvec.family import Family
 from services.families.embedder import Embedder
 from training import processes
 from training.corpus import encode_texts
-from training.export import WEIGHTS, exported_inverter, start_from
-from training.inversion_data import Batches, Pairs, noisy
+from training.export import WEIGHTS, exported_inverter, start_from, start_sha256
+from training.inversion_data import Batches, InversionPreset, Pairs, noisy
 from training.inversion_models import PAD, Corrector, InversionShape, Inverter
-from training.loop import CHECKPOINT, Progress, Schedule, claim, train
+from training.loop import CHECKPOINT, Progress, claim, train
 
 SHARD = 8192  # hypotheses written in one piece
 
 
 @dataclass(frozen=True)
-class CorrectorPreset:
+class CorrectorPreset(InversionPreset):
     """Everything that one training of a corrector is set by."""
 
-    schedule: Schedule
-    shape: InversionShape = field(default_factory=InversionShape)
-    batch_tokens: int = 4096
     noise: float = 0.02
-    limit: int | None = None  # chunks used at most
 
 
 def write_hypotheses(
@@ -47,12 +43,21 @@ def write_hypotheses(
 
     A shard holds `ids` [n, token_limit] int16 beginning with the start token, and `vectors`
     [n, dimensions] float16. Missing shards are written, of several processes each its own; yields the
-    rows done and their total. Raises TrainingError where the shards that are there are of another inverter.
+    rows done and their total. Raises TrainingError where the shards that are there are of another inverter
+    or of other chunks.
     """
-    claim(folder, {"inverter": weights.sha256(family.part("inverter") / WEIGHTS), "noise": preset.noise})
-    inverter = exported_inverter(family)
     tokenizer = _tokenizer(family)
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
+    claim(
+        folder,
+        {
+            "inverter": weights.sha256(family.part("inverter") / WEIGHTS),
+            "data_sha256": pairs.digest,
+            "limit": preset.limit,
+            "noise": preset.noise,
+        },
+    )
+    inverter = exported_inverter(family)
     embedder = Embedder.load(family).to(device)
     inverter.to(device).eval()
     for start in range(0, len(pairs), SHARD):
@@ -86,10 +91,19 @@ def train_corrector(
     """Trains on an encoded corpus and the hypotheses that `write_hypotheses` left in `folder`.
 
     `start` is the folder of an exported corrector to go on from. Without it, the parts that corrector and
-    inverter have in common start from the inverter's weights.
+    inverter have in common start from the inverter's weights. Raises TrainingError where the run folder was
+    begun with other data, another start or another recipe.
     """
     tokenizer = _tokenizer(family)
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
+    claim(
+        folder,
+        {
+            "data_sha256": pairs.digest,
+            "start_sha256": start_sha256(start, folder),
+            **preset.recipe(),
+        },
+    )
     shards = [np.load(path) for path in sorted(folder.glob("hypotheses-*.npz"))]
     hypotheses = np.concatenate([shard["ids"] for shard in shards])
     hypothesis_vectors = np.concatenate([shard["vectors"] for shard in shards])

@@ -11,6 +11,7 @@ from nextvec.errors import FailedPrecondition
 from nextvec.family import Family
 from nextvec.weights import Storage
 from training.inversion_models import Corrector, InversionShape, Inverter
+from training.loop import CHECKPOINT
 
 WEIGHTS, CONFIG, CARD, TOKENIZER = "model.safetensors", "config.json", "card.json", "tokenizer.json"
 START = "started_from.json"
@@ -77,6 +78,23 @@ def start_from(model: Inverter | Corrector, folder: Path, family: Family, run: P
     if not record.is_file():
         run.mkdir(parents=True, exist_ok=True)
         record.write_text((folder / CARD).read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def start_sha256(folder: Path | None, run: Path) -> str | None:
+    """SHA-256 of the weights that a run goes on from; None without a folder of them.
+
+    A run that is resumed may find its own result in `folder`: then it is that of what was there before.
+    Raises FailedPrecondition where the folder holds no trained model.
+    """
+    if folder is None:
+        return None
+    _config(folder)
+    record = run / START
+    if record.is_file() and (run / CHECKPOINT).is_file():
+        begun = json.loads(record.read_text(encoding="utf-8"))
+        if json.loads((folder / CARD).read_text(encoding="utf-8")).get("started_from") == begun:
+            return str(begun["sha256"])
+    return weights.sha256(folder / WEIGHTS)
 
 
 def _set_weights(model: Inverter | Corrector, folder: Path, family: Family) -> None:

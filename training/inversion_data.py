@@ -1,6 +1,6 @@
-"""Batches of (vector, text) pairs for inverter and corrector, bucketed by length."""
+"""What inverter and corrector are trained with: settings, and batches of vectors and texts by length."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,26 @@ from torch import Tensor
 
 from training import encoded
 from training.encoded import Mapped
-from training.inversion_models import PAD
+from training.inversion_models import PAD, InversionShape
+from training.loop import Schedule
 
 BUCKET = 4  # label widths are rounded up to a multiple of this: few shapes, little padding
+
+
+@dataclass(frozen=True)
+class InversionPreset:
+    """Everything that one training of an inverter or corrector is set by."""
+
+    schedule: Schedule
+    shape: InversionShape = field(default_factory=InversionShape)
+    batch_tokens: int = 4096
+    noise: float = 0.05  # standard deviation per dimension of a standardised vector
+    limit: int | None = None  # chunks used at most
+
+    def recipe(self) -> dict[str, object]:
+        """The settings without which a training is another one: all but how long and how fast."""
+        settings = {name: value for name, value in asdict(self).items() if name != "schedule"}
+        return {**settings, "seed": self.schedule.seed}
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,7 @@ class Pairs:
     vectors: np.ndarray
     tokens: np.ndarray
     offsets: np.ndarray
+    digest: str  # SHA-256 of the corpus, as `encoded.digest` gives it
 
     @classmethod
     def load(cls, folder: Path, tokenizer: Tokenizer, limit: int | None = None) -> "Pairs":
@@ -35,7 +53,7 @@ class Pairs:
             lengths += [len(e.ids) for e in encodings]
             tokens.append(np.concatenate([np.asarray(e.ids, dtype=np.uint16) for e in encodings]))
         offsets = np.concatenate([[0], np.cumsum(lengths[: len(vectors)])])
-        return cls(vectors, np.concatenate(tokens), offsets)
+        return cls(vectors, np.concatenate(tokens), offsets, encoded.digest(parts))
 
     def __len__(self) -> int:
         return len(self.vectors)

@@ -1,7 +1,7 @@
 """Trains the inverter of a family: raw vector → text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,23 +9,18 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from nextvec import weights
 from nextvec.family import Family
 from services.families.embedder import Embedder
-from training.export import start_from
-from training.inversion_data import Batches, Pairs, noisy
+from training.export import TOKENIZER, start_from, start_sha256
+from training.inversion_data import Batches, InversionPreset, Pairs, noisy
 from training.inversion_models import InversionShape, Inverter
-from training.loop import CHECKPOINT, Progress, Schedule, train
+from training.loop import CHECKPOINT, Progress, claim, train
 
 
 @dataclass(frozen=True)
-class InverterPreset:
+class InverterPreset(InversionPreset):
     """Everything that one training of an inverter is set by."""
-
-    schedule: Schedule
-    shape: InversionShape = field(default_factory=InversionShape)
-    batch_tokens: int = 4096
-    noise: float = 0.05  # standard deviation per dimension of a standardised vector
-    limit: int | None = None  # chunks used at most
 
 
 def train_inverter(
@@ -38,10 +33,21 @@ def train_inverter(
 ) -> Iterator[Progress]:
     """Trains on an encoded corpus; the checkpoint and the log go to `folder`.
 
-    `start` is the folder of an exported inverter to go on from.
+    `start` is the folder of an exported inverter to go on from. Raises TrainingError where the run folder
+    was begun with other data, another start or another recipe.
     """
-    tokenizer = Tokenizer.from_file(str(family.part("inverter") / "tokenizer.json"))
+    vocabulary = family.part("inverter") / TOKENIZER
+    tokenizer = Tokenizer.from_file(str(vocabulary))
     pairs = Pairs.load(corpus, tokenizer, preset.limit)
+    claim(
+        folder,
+        {
+            "data_sha256": pairs.digest,
+            "tokenizer_sha256": weights.sha256(vocabulary),
+            "start_sha256": start_sha256(start, folder),
+            **preset.recipe(),
+        },
+    )
     seed = preset.schedule.seed
     batches = Batches(np.diff(pairs.offsets), preset.batch_tokens, seed)
 

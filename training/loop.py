@@ -74,19 +74,19 @@ class Progress:
 def claim(folder: Path, recipe: Mapping[str, object]) -> None:
     """Marks a run folder with what is trained in it, or checks that it is the same as before.
 
+    What the record does not hold yet is added, so that each part of a training claims what it depends on.
     Raises TrainingError naming what differs: going on from another recipe's checkpoint would give a model
     that no recipe gives. How long and how fast may change.
     """
     record = folder / RECIPE
-    if record.is_file():
-        begun = json.loads(record.read_text(encoding="utf-8"))
-        differing = [f"{k} {begun.get(k)}, now {v}" for k, v in recipe.items() if begun.get(k) != v]
-        if differing:
-            raise TrainingError(f"{folder} was begun with {'; '.join(differing)}; give another run folder")
-    elif processes.rank() == 0:
+    begun = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    differing = [f"{k} {begun[k]}, now {v}" for k, v in recipe.items() if begun.get(k, v) != v]
+    if differing:
+        raise TrainingError(f"{folder} was begun with {'; '.join(differing)}; give another run folder")
+    if processes.rank() == 0 and not recipe.keys() <= begun.keys():
         folder.mkdir(parents=True, exist_ok=True)
         partial = record.with_suffix(".partial")
-        partial.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps({**begun, **recipe}, indent=1) + "\n", encoding="utf-8")
         partial.replace(record)
 
 

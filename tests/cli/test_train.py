@@ -144,6 +144,31 @@ def test_a_part_of_a_family_goes_on_from_another_and_its_card_says_so(kind, corp
     assert any((after[name] != array).any() for name, array in before.items())
 
 
+@pytest.mark.parametrize("kind", ["inverter", "corrector"])
+def test_a_run_is_not_gone_on_with_on_other_data_or_from_another_start(kind, nextvec, tmp_path):
+    artifacts = tmp_path / "artifacts"
+    shutil.copytree(artifacts_folder() / "families" / "mini", artifacts / "families" / "mini")
+    part = artifacts / "families" / "mini" / kind
+    places = ("--artifacts", artifacts, "--run", tmp_path / "run", "--threads", 1, "--device", "cpu")
+    command = ("train", kind, *places, "--steps", 1, "--corpus")
+    corpus, other = (write_corpus(tmp_path / f"corpus {n}", documents=n) for n in (8, 7))
+    assert nextvec(*command, corpus).exit_code == 0
+    exported = (part / "card.json").read_bytes()
+    preset = tmp_path / "preset.toml"
+    preset.write_text("limit = 100\nschedule = {rate = 0.01}\n")
+    for more, reason in (
+        ((other,), "data_sha256"),
+        ((corpus, "--start-from", part), "start_sha256 None, now"),
+        ((corpus, "--preset", preset), ", now 100"),
+    ):
+        refused = nextvec(*command, *more)
+        assert refused.exit_code == 4
+        assert reason in refused.stderr
+        assert "give another run folder" in refused.stderr
+    assert (part / "card.json").read_bytes() == exported
+    assert not (tmp_path / "run" / "started_from.json").exists()
+
+
 def test_an_inverter_with_another_tokenizer_is_no_start(corpus, artifacts, nextvec, tmp_path):
     places = ("--corpus", corpus, "--artifacts", artifacts, "--run", tmp_path / "run")
     start = tmp_path / "start"

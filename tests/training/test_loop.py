@@ -126,6 +126,14 @@ def test_a_run_folder_keeps_to_its_recipe(tmp_path):
         claim(tmp_path, {"seed": 2, "batch": 8})
 
 
+def test_parts_of_a_training_claim_one_folder_and_what_its_record_lacks_is_added(tmp_path):
+    claim(tmp_path, {"noise": 0.02})
+    claim(tmp_path, {"noise": 0.02, "start": None})
+    claim(tmp_path, {"noise": 0.02})
+    with pytest.raises(TrainingError, match="was begun with start None, now abc; give another run folder"):
+        claim(tmp_path, {"start": "abc"})
+
+
 def test_half_precision_is_used_only_where_the_hardware_has_it(monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     with autocast(CPU):
