@@ -92,9 +92,10 @@ async def _ratio(
         for count in (1, 2)[:: -1 if turn % 2 else 1]:
             await system.decoders(count)
             options.say(f"scale: {_SATURATING} clients, {_decoders(count)}, {seconds:g} s")
-            await closed_loop(send, clients=_SATURATING, seconds=_WARMUP_SECONDS)
+            # Its speed does not count, but its losses do: right after a change is where they are likeliest.
+            warmup = await closed_loop(send, clients=_SATURATING, seconds=_WARMUP_SECONDS)
             report = await closed_loop(send, clients=_SATURATING, seconds=seconds)
-            reports.append(report)
+            reports += [warmup, report]
             served[count].append(report.served)
     results = [
         figure(

@@ -1,10 +1,13 @@
 """A load on a system that runs already: what fails or is lessened is counted, and ends the command with 1."""
 
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from benchmarks import scale
 from benchmarks.harness import Options
 from benchmarks.scale import against
+from benchmarks.systems import Scalable, Systems
 from nextvec.errors import InvalidInput, StageUnavailable
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
@@ -32,6 +35,25 @@ def test_every_failure_is_counted_and_no_time_made_up_for_it(toy_gateway):
     assert not found["scale_failed"].passed
     assert found["scale_served"].value == 0
     assert "scale_p50" not in found
+
+
+def test_requests_just_after_the_number_of_decoders_changed_are_counted_too(toy_gateway, monkeypatch):
+    monkeypatch.setattr(scale, "_QUICK_SECONDS", 0.2)
+    monkeypatch.setattr(scale, "_WARMUP_SECONDS", 0.2)
+    changes = []
+
+    async def decoders(count):
+        changes.append(count)
+
+    @asynccontextmanager
+    async def scalable():
+        yield Scalable({"direct": toy_gateway.address}, decoders)
+
+    results = scale.run(Options(ARTIFACTS, quick=True), Systems(None, None, scalable))
+    found = {result.name: result for result in results}
+    assert changes == [1, 2, 2]
+    assert found["scale_degraded"].value == len(toy_gateway.requests)
+    assert found["scale_failed"].value == 0
 
 
 def test_no_two_requests_are_alike(toy_gateway):
