@@ -1,5 +1,8 @@
 """What a broken part may cost: the bars, and figures held to them."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from benchmarks.bars import Bar
 from benchmarks.results import Result
 
@@ -46,6 +49,11 @@ OF_SPEED = {
     *("killed_seconds", "replica_seconds", "overload_kept", "overload_health", "throughput", "soak_growth"),
 }
 """Bars that a busy machine misses; the short form shows their figures and does not judge them."""
+
+
+def without_speed(results: Iterable[Result]) -> list[Result]:
+    """The same figures, those OF_SPEED held to no bar."""
+    return [replace(result, bar=None) if result.name in OF_SPEED else result for result in results]
 
 
 def held(name: str, value: float) -> Result:
