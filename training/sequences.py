@@ -1,5 +1,6 @@
 """Windows over encoded documents: five vectors in a row and the one that follows."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ SPLITS = {"train": (0.10, 1.0), "validation": (0.0, 0.05), "test": (0.05, 0.10)}
 _FILE_IN_REPOSITORY = re.compile(r"( @ [0-9a-f]{7,40}) [^)]+")
 
 _HELD_OUT = 0.05  # share of the documents that a training without validation data holds out
+_BLOCK = 2048  # windows read at a time
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,14 @@ class Sequences:
             raise SequencesError("a single document has windows; give more, or data to validate on")
         return training, validation
 
+    def shared(self, other: "Sequences") -> int:
+        """How many of the windows are among those of `other`, vector for vector.
+
+        Holds eight bytes a window. A window is its target with its context: one sentence alone may well
+        stand in two documents.
+        """
+        return int(np.isin(self._fingerprints(), other._fingerprints()).sum())
+
     def sources(self) -> Iterator[tuple[Origin, int, int]]:
         """Each origin of the windows with its number of documents and of chunks, largest first."""
         used = np.unique(self.document[self.windows])
@@ -164,6 +174,16 @@ class Sequences:
         """The origin of a document; files of one repository at one commit are one origin."""
         source, licence = self.origins[number]
         return Origin(_FILE_IN_REPOSITORY.sub(r"\1", source), licence)
+
+    def _fingerprints(self) -> np.ndarray:
+        """A hash [W] uint64 of the vectors of each window."""
+        found = np.empty(len(self), dtype=np.uint64)
+        for start in range(0, len(self), _BLOCK):
+            rows = self.windows[start : start + _BLOCK, None] + np.arange(-CONTEXT, 1)
+            vectors = self.vectors[rows].astype(np.float16, copy=False)
+            digests = (hashlib.blake2b(window.tobytes(), digest_size=8).digest() for window in vectors)
+            found[start : start + _BLOCK] = np.frombuffer(b"".join(digests), np.uint64)
+        return found
 
     def _shares(self) -> np.ndarray:
         """A number in [0, 1) for each document."""

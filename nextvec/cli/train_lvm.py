@@ -134,7 +134,11 @@ def _sequences(
             )
         if not found.space:
             err.print(f"[dim]{place} does not name its space; it is taken to be {family.space}[/]")
-    if given and given.digest == whole.digest:
-        raise InvalidInput(f"{validation} is the training data; validate on other documents")
+    if given and (shared := given.shared(whole)):
+        raise InvalidInput(
+            f"{shared:,} of {len(given):,} windows of {validation} are in the training data {corpus}; "
+            "validate on other documents (`nextvec sequences build` takes some with --split train, others "
+            "with --split validation), or leave --validation out"
+        )
     verdict = gate.judge(corpus, whole)
     return (whole, given, verdict) if given else (*whole.held_out(), verdict)

@@ -117,10 +117,27 @@ def test_a_balanced_training_says_so_in_the_card(corpus, artifacts, nextvec, tmp
     assert (card["config"]["infonce"], card["config"]["balance"]) == (0.5, True)
 
 
-def test_validating_on_the_training_data_is_refused(corpus, artifacts, nextvec, tmp_path):
-    result = nextvec(*arguments(corpus, artifacts, tmp_path / "run", "--validation", corpus))
+@pytest.mark.parametrize("split", ["all", "validation"])
+def test_validating_on_the_training_data_in_another_form_is_refused(
+    corpus, artifacts, nextvec, tmp_path, split
+):
+    windows = tmp_path / "windows.npz"
+    built = nextvec("sequences", "build", "--corpus", corpus, "--out", windows, "--split", split)
+    assert built.exit_code == 0, built.output
+    result = nextvec(*arguments(corpus, artifacts, tmp_path / "run", "--validation", windows))
     assert result.exit_code == 3
-    assert "is the training data" in result.stderr
+    count = f"{len(np.load(windows)['positions']):,}"
+    assert f"{count} of {count} windows of {windows} are in the training data" in result.stderr
+    assert "validate on other documents" in result.stderr
+
+
+def test_validating_on_another_split_is_allowed(corpus, artifacts, nextvec, tmp_path):
+    train, validation = tmp_path / "train.npz", tmp_path / "validation.npz"
+    for windows in (train, validation):
+        nextvec("sequences", "build", "--corpus", corpus, "--out", windows, "--split", windows.stem)
+    more = ("--validation", validation, "--epochs", 0.2, "--allow-non-sequential")
+    result = nextvec(*arguments(train, artifacts, tmp_path / "run", *more))
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("kind", ["inverter", "corrector"])

@@ -50,6 +50,22 @@ def test_a_split_depends_on_the_documents_id_alone(corpus_folder, sequences):
     assert held(rest) == held(sequences) & set(rest.ids)
 
 
+@pytest.mark.parametrize("mapped", [False, True])
+def test_windows_that_other_data_has_as_well_are_counted(corpus_folder, sequences, mapped, monkeypatch):
+    monkeypatch.setattr("training.sequences._BLOCK", 7)
+    train, held = sequences.split(0.4)
+    again = Sequences.load(corpus_folder, mapped=mapped)
+    assert held.shared(train) == train.shared(held) == 0
+    assert held.shared(again) == len(held)
+    assert again.shared(held) == len(held)
+
+
+def test_a_sentence_that_two_documents_have_is_no_shared_window(sequences):
+    train, held = sequences.split(0.4)
+    sequences.vectors[held.windows[0]] = sequences.vectors[train.windows[0]]
+    assert held.shared(train) == 0
+
+
 def test_sources_count_documents_and_chunks_that_have_windows(sequences):
     assert list(sequences.sources()) == [
         (Origin("source 1", "CC0-1.0"), 3, 9 + 30 + 25),
