@@ -138,17 +138,16 @@ class Sequences:
         return found
 
     def held_out(self) -> tuple["Sequences", "Sequences"]:
-        """`split` by 5%, with one document held out where so small a share of few is none.
+        """`split` that holds out the 5% of the documents with windows whose hashes are lowest, one at least.
 
-        Raises SequencesError where only one document has windows.
+        A share of the documents that are there, because one of SPLITS has none of the low hashes. Raises
+        SequencesError where only one document has windows.
         """
-        training, validation = self.split(_HELD_OUT)
-        if not len(validation):
-            shares = self._shares()[self.document[self.windows]]
-            training, validation = self.split(float(np.nextafter(shares.min(), 1)))
-        if not len(training):
+        shares = np.sort(self._shares()[np.unique(self.document[self.windows])])
+        if len(shares) == 1:
             raise SequencesError("a single document has windows; give more, or data to validate on")
-        return training, validation
+        last = shares[max(1, round(_HELD_OUT * len(shares))) - 1]
+        return self.split(float(np.nextafter(last, 1)))
 
     def shared(self, other: "Sequences") -> int:
         """How many of the windows are among those of `other`, vector for vector.

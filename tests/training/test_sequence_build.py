@@ -146,9 +146,3 @@ def _has(sequences, split):
         return len(sequences.part(split)) > 0
     except SequencesError:
         return False
-
-
-def test_of_few_documents_one_is_held_out(sequences):
-    training, validation = sequences.held_out()
-    assert len(np.unique(validation.document[validation.windows])) == 1
-    assert len(training) + len(validation) == len(sequences)

@@ -1,11 +1,14 @@
 """Windows of five vectors and the next, from an encoded corpus."""
 
+from itertools import count, islice
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.training.conftest import DIMENSIONS, LENGTHS
-from training.sequences import Origin, Sequences, SequencesError
+from training.documents import share_of
+from training.sequences import SPLITS, Origin, Sequences, SequencesError
 
 
 def test_a_document_of_n_chunks_has_n_minus_five_windows(sequences):
@@ -48,6 +51,39 @@ def test_a_split_depends_on_the_documents_id_alone(corpus_folder, sequences):
         return {whole.ids[number] for number in part.document[part.windows]}
 
     assert held(rest) == held(sequences) & set(rest.ids)
+
+
+def many(documents, share=(0.0, 1.0)):
+    """One window of each of so many documents whose hashes are in an interval."""
+    named = (f"document {number}" for number in count())
+    ids = list(
+        islice((name for name in named if share[0] <= share_of(name, "validation") < share[1]), documents)
+    )
+    return Sequences(
+        vectors=np.ones((6 * documents, 4), np.float16),
+        document=np.repeat(np.arange(documents, dtype=np.int32), 6),
+        position=np.tile(np.arange(6), documents),
+        ids=ids,
+        origins=[Origin("toys", "CC0-1.0")] * documents,
+        windows=np.arange(5, 6 * documents, 6),
+        digest="",
+    )
+
+
+@pytest.mark.parametrize("share", [(0.0, 1.0), SPLITS["train"]])
+def test_a_twentieth_of_the_documents_is_held_out_of_a_split_as_well(share):
+    training, validation = many(200, share).held_out()
+    assert (len(training), len(validation)) == (190, 10)
+    shares = [share_of(name, "validation") for name in training.ids]
+    held = {shares[n] for n in validation.document[validation.windows]}
+    assert held == set(sorted(shares)[:10])
+
+
+def test_of_few_documents_one_is_held_out_and_of_one_none():
+    training, validation = many(2).held_out()
+    assert (len(training), len(validation)) == (1, 1)
+    with pytest.raises(SequencesError, match="a single document has windows; give more"):
+        many(1).held_out()
 
 
 @pytest.mark.parametrize("mapped", [False, True])
