@@ -1,7 +1,10 @@
 """The bars: what a figure on two cores has to reach. Figures without one are there to be read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from benchmarks.harness import FULL_BANK, Options
 
 BENCHES = ("decode", "encode", "lvm", "snap", "cache", "gateway", "scale")
 """Names of what can be measured, each a module of this package."""
@@ -91,3 +94,16 @@ BARS = {
         Bar("snap_recall", "snap", "recall of the 16 nearest of 339,615", "≥", 0.97, ""),
     )
 }
+
+
+def due(benches: Sequence[str], options: Options) -> list[Bar]:
+    """Bars that a run of these benches owes a figure; a quick run owes none, a smaller one fewer."""
+    if options.quick:
+        return []
+    return [bar for bar in BARS.values() if bar.bench in benches and _is_within(bar, options)]
+
+
+def _is_within(bar: Bar, options: Options) -> bool:
+    if bar.bench == "decode":
+        return bar.name.startswith(tuple(size.replace("-", "_") for size in options.sizes))
+    return bar.bench != "snap" or options.vectors == FULL_BANK

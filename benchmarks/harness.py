@@ -17,6 +17,10 @@ Say = Callable[[str], None]
 """Tells a person what is going on."""
 
 
+FULL_BANK = 339_615
+"""Vectors of the original's bank, for which the bars are; with fewer, they are held to nothing."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What to measure with. `quick` is for seeing that everything runs; its figures mean little."""
@@ -25,7 +29,7 @@ class Options:
     family: str = "mini"
     quick: bool = False
     sizes: tuple[str, ...] = ("mini", "t5-base")  # of the decoder
-    vectors: int = 339_615  # in the bank; the original's size
+    vectors: int = FULL_BANK
     say: Say = field(default=lambda message: None)
 
     def rounds(self, full: int) -> int:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.bars import BENCHES
+from benchmarks.bars import BARS, BENCHES
 from benchmarks.plots import draw
 from benchmarks.results import Result, shown, unmeasured
 
@@ -56,7 +56,7 @@ def page(
     benches: Sequence[str] = BENCHES,
     pictures: Sequence[Path] = (),
 ) -> str:
-    """Markdown: the bars, the pictures, one table a bench, and the bars that nothing was held to."""
+    """Markdown: the bars, the pictures, one table a bench, and the bars that this run did not ask for."""
     about = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     parts = [_INTRODUCTION.format(machine=about)]
     barred = [result for result in results if result.bar]
@@ -68,12 +68,12 @@ def page(
         rows = [result for result in results if result.bench == bench]
         if rows:
             parts.append(_table(_TITLES[bench], rows))
-    missing = unmeasured(results, benches)
-    if missing:
+    left_out = unmeasured((bar for bar in BARS.values() if bar.bench in benches), results)
+    if left_out:
         bars = "\n".join(
-            f"- {bar.bench}: {bar.what} ({bar.sense} {bar.limit:g} {bar.unit})" for bar in missing
+            f"- {bar.bench}: {bar.what} ({bar.sense} {bar.limit:g} {bar.unit})" for bar in left_out
         )
-        parts.append(f"## Not measured in this run\n\n{bars}\n")
+        parts.append(f"## Left out of this run\n\n{bars}\n")
     return "\n".join(parts)
 
 

@@ -1,6 +1,7 @@
 """Figures, held to the bars, and how they are shown."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ from benchmarks.harness import Spread
 
 @dataclass(frozen=True)
 class Result:
-    """One figure. `bar` is set where there is one by the figure's name; quartiles where there are several."""
+    """One figure. `bar` is set where there is one by the figure's name; quartiles where there are several.
+
+    The value is NaN where a figure was owed to a bar and could not be measured, which misses it.
+    """
 
     name: str
     bench: str
@@ -21,6 +25,11 @@ class Result:
     bar: Bar | None = None
 
     @property
+    def measured(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value)
+
+    @property
     def passed(self) -> bool | None:
         """Whether the figure reaches its bar; None where it has none."""
         return self.bar.passed_by(self.value) if self.bar else None
@@ -29,7 +38,8 @@ class Result:
         """For --json."""
         return {
             "name": self.name,
-            "value": self.value,
+            "what": self.what,
+            "value": self.value if self.measured else None,
             "unit": self.unit,
             "quartiles": [self.spread.low, self.spread.high] if self.spread else None,
             "bar": self.bar.limit if self.bar else None,
@@ -49,10 +59,15 @@ def figure(name: str, bench: str, what: str, found: Spread | float, unit: str) -
     return _result(name, bench, what, found, unit, None)
 
 
-def unmeasured(results: Sequence[Result], benches: Sequence[str]) -> list[Bar]:
-    """Bars of these benches that nothing was held to."""
+def unmeasured(bars: Iterable[Bar], results: Sequence[Result]) -> list[Bar]:
+    """Those of the bars that nothing was held to."""
     names = {result.name for result in results}
-    return [bar for bar in BARS.values() if bar.bench in benches and bar.name not in names]
+    return [bar for bar in bars if bar.name not in names]
+
+
+def missed(bar: Bar) -> Result:
+    """What stands for the figure that a bar was owed and did not get."""
+    return Result(bar.name, bar.bench, bar.what, math.nan, bar.unit, bar=bar)
 
 
 def rounded(value: float) -> str:
@@ -68,7 +83,8 @@ def shown(result: Result) -> tuple[str, str, str, str]:
     quartiles = f"{rounded(spread.low)} to {rounded(spread.high)}" if spread else ""
     bar = f"{result.bar.sense} {rounded(result.bar.limit)}" if result.bar else ""
     verdict = {True: "pass", False: "fail", None: ""}[result.passed]
-    return f"{rounded(result.value)} {result.unit}".strip(), quartiles, bar, verdict
+    value = f"{rounded(result.value)} {result.unit}".strip() if result.measured else "not measured"
+    return value, quartiles, bar, verdict
 
 
 def _result(name: str, bench: str, what: str, found: Spread | float, unit: str, bar: Bar | None) -> Result:

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.bars import BARS
-from benchmarks.harness import Options, Spread, interleaved
+from benchmarks.harness import FULL_BANK, Options, Spread, interleaved
 from benchmarks.results import Result, figure, held
 from nextvec.vectors import Array, unit
 from services.snap.bank import Bank
@@ -30,9 +30,6 @@ from services.snap.engine import ProjectItem, SearchItem, SnapEngine
 from services.snap.index import exact_nearest
 from services.snap.projection import NEIGHBOURS
 from services.snap.writing import Block, write_blocks
-
-FULL = 339_615
-"""Vectors of the original's bank, for which the bars are; with fewer, they are held to nothing."""
 
 _DIMENSIONS = 768
 _CHUNKS = 120
@@ -97,9 +94,9 @@ def _measure(bank: Bank, contexts: Array, options: Options) -> list[Result]:
     true = exact_nearest(bank.vectors, queries, NEIGHBOURS)[1]
     recall = float(np.mean([np.isin(best, ours).mean() for best, ours in zip(true, found, strict=True)]))
     spread = Spread.of(seconds).times(1000)
-    if len(bank) == FULL:
+    if len(bank) == FULL_BANK:
         return [held("snap_project", spread), held("snap_recall", recall)]
-    smaller = f"{len(bank):,} vectors instead of {FULL:,}"
+    smaller = f"{len(bank):,} vectors instead of {FULL_BANK:,}"
     return [
         figure(f"{name}_of_{len(bank)}", "snap", f"{BARS[name].what}; {smaller}", value, BARS[name].unit)
         for name, value in (("snap_project", spread), ("snap_recall", recall))

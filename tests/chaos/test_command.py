@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tests.chaos import __main__ as command
-from tests.chaos.bars import held
+from tests.chaos.bars import BARS, held
 
 SLOW = held("throughput", 1.2)
 WRONG = held("redis_wrong", 1)
@@ -16,13 +16,13 @@ WRONG = held("redis_wrong", 1)
 def run(monkeypatch, tmp_path):
     """`run("--short", found=[...])` gives the exit code and the records of a run that found these figures."""
 
-    def main(*options, found):
+    def main(*options, found, scenarios=("throughput",)):
         async def measure(wanted, *, short):
             return found, []
 
         monkeypatch.setattr(command, "measure", measure)
         out = tmp_path / "chaos.json"
-        monkeypatch.setattr(sys, "argv", ["chaos", "throughput", *options, "--out", str(out)])
+        monkeypatch.setattr(sys, "argv", ["chaos", *scenarios, *options, "--out", str(out)])
         return command.main(), json.loads(out.read_text())
 
     return main
@@ -37,3 +37,11 @@ def test_the_short_form_shows_speed_and_does_not_judge_it(run):
 
 def test_the_short_form_judges_everything_else(run):
     assert run("--short", found=[SLOW, WRONG])[0] == 1
+
+
+def test_of_all_scenarios_every_bar_is_in_the_records_whether_measured_or_not(run):
+    code, records = run(found=[held("redis_wrong", 0)], scenarios=())
+    assert code == 1
+    assert {record["name"] for record in records} == set(BARS)
+    lost = next(record for record in records if record["name"] == "lost_failed")
+    assert (lost["value"], lost["bar"], lost["passed"]) == (None, 0, False)
