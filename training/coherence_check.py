@@ -16,7 +16,7 @@ from training import cleaning, coherence, is_a
 from training.coherence import SHORTEST, Report, Sign, Verdict
 from training.corpus import encode_texts
 from training.documents import Document, read_documents, share_of
-from training.sequence_runs import runs_of_windows
+from training.sequences import Sequences
 
 RUNS = 160  # in a sample of text; encoding them takes 25 s at 160 chunks a second
 RUN = 24  # chunks in a row of one document
@@ -44,10 +44,12 @@ def check(
 ) -> Report:
     """Judges a file or folder of text, or an .npz of sequences.
 
-    The sample depends on nothing but the data. Raises InvalidInput where there is nothing to judge.
+    The sample depends on nothing but the data. Of an .npz each vector is held once, in half precision; of
+    one whose windows are out of order, all six vectors of each window. Raises InvalidInput where there is
+    nothing to judge.
     """
     if str(place).endswith(".npz"):
-        return check_vectors(Path(place))
+        return check_vectors(Sequences.load(Path(place)))
     return check_documents(read_documents(place), family, embedder, tell)
 
 
@@ -82,14 +84,16 @@ def check_documents(
     return Report(verdict, reasons, signs, profile, len(seen), len(runs), chunks, named)
 
 
-def check_vectors(path: Path) -> Report:
-    """Judges an .npz of windows by its vectors alone."""
-    runs, owners = runs_of_windows(path, VECTOR_RUNS)
+def check_vectors(sequences: Sequences) -> Report:
+    """Judges windows by their vectors alone."""
+    rows = list(sequences.runs(RUN, VECTOR_RUNS))
+    runs = [sequences.vectors[run].astype(np.float32) for run in rows]
+    owners = [int(sequences.document[run[0]]) for run in rows]
     profile = coherence.profile_of(runs, owners)
     odd = coherence.odd_runs(runs, profile)
     signs = [*coherence.vector_signs(runs, profile), coherence.odd_sign(len(odd), len(runs), runs)]
     verdict, reasons = coherence.conclude(signs)
-    named = sorted({str(owners[i]) for i in odd}, key=int)[:_NAMED]
+    named = [sequences.ids[owner] for owner in sorted({owners[i] for i in odd})[:_NAMED]]
     chunks = sum(map(len, runs))
     return Report(verdict, reasons, signs, profile, len(set(owners)), len(runs), chunks, named)
 

@@ -1,13 +1,11 @@
 """Lets a model be trained on data that is a sequence, and on other data only with a remark in its card."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from nextvec.errors import FailedPrecondition
-from services.lvm.checkpoint import CONTEXT
 from training import coherence, corpus, is_a
 from training.coherence import Report, Verdict
 from training.coherence_check import RUN, RUNS, check_vectors
@@ -24,8 +22,8 @@ def judge(place: Path, sequences: Sequences) -> Report:
     `sequences` are those of the place. No text is encoded anew, so this takes a second or two.
     """
     if place.suffix == ".npz":
-        return check_vectors(place)
-    runs = list(_runs(sequences))
+        return check_vectors(sequences)
+    runs = list(sequences.runs(RUN, RUNS))
     vectors = [sequences.vectors[rows].astype(np.float32) for rows in runs]
     texts = _texts(place, runs)
     owners = [int(sequences.document[rows[0]]) for rows in runs]
@@ -58,17 +56,6 @@ def issues(report: Report) -> tuple[str, ...]:
     if report.verdict == Verdict.FAIL:
         return (f"Trained on data that is not sequential text: {'; '.join(report.reasons)}.",)
     return ()
-
-
-def _runs(sequences: Sequences) -> Iterator[np.ndarray]:
-    """Rows of chunks in a row of one document, 6 to RUN at a time, evenly over the data."""
-    windows, document = sequences.windows, sequences.document[sequences.windows]
-    borders = np.flatnonzero((np.diff(windows) != 1) | (np.diff(document) != 0)) + 1
-    chains = np.split(windows, borders)
-    most = RUN - CONTEXT
-    pieces = [chain[i : i + most] for chain in chains for i in range(0, len(chain), most)]
-    for number in np.unique(np.linspace(0, len(pieces) - 1, min(RUNS, len(pieces))).astype(np.int64)):
-        yield np.arange(pieces[number][0] - CONTEXT, pieces[number][-1] + 1)
 
 
 def _texts(folder: Path, runs: list[np.ndarray]) -> list[list[str]]:

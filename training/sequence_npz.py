@@ -69,10 +69,12 @@ def read(path: Path) -> Stored:
 
     A window that overlaps the one before it continues its run of rows; where the two name different
     documents, the rows keep their own, and the windows across the border show. Without a card the space
-    is "" and sources are unknown. Raises SequencesError where the file cannot be read, lacks contexts or
-    targets, has other shapes or types, or vectors that are not finite or zero, and where the card belongs
-    to another file.
+    is "" and sources are unknown. Raises SequencesError where the file does not exist or cannot be read,
+    lacks contexts or targets, has other shapes or types, or vectors that are not finite or zero, and where
+    the card belongs to another file.
     """
+    if not path.is_file():
+        raise SequencesError(f"{path} does not exist")
     digest = weights.sha256(path)
     card = _card(path, digest)
     try:

@@ -149,6 +149,21 @@ class Sequences:
         last = shares[max(1, round(_HELD_OUT * len(shares))) - 1]
         return self.split(float(np.nextafter(last, 1)))
 
+    def runs(self, longest: int, most: int) -> Iterator[np.ndarray]:
+        """Rows of chunks in a row of one document, 6 to `longest` at a time, `most` of them at most.
+
+        They are spread evenly over the data. The windows may be stored in any order: where they name
+        document and position, each is put behind the one that it continues.
+        """
+        of, place = self.document[self.windows], self.position[self.windows]
+        windows = self.windows[np.lexsort((place, of))]
+        chains = np.split(windows, np.flatnonzero(~self._continued(windows)) + 1)
+        targets = longest - CONTEXT
+        pieces = [chain[i : i + targets] for chain in chains for i in range(0, len(chain), targets)]
+        for number in np.unique(np.linspace(0, len(pieces) - 1, min(most, len(pieces))).astype(np.int64)):
+            first = pieces[number][0]
+            yield np.concatenate((np.arange(first - CONTEXT, first), pieces[number]))
+
     def shared(self, other: "Sequences") -> int:
         """How many of the windows are among those of `other`, vector for vector.
 
@@ -173,6 +188,17 @@ class Sequences:
         """The origin of a document; files of one repository at one commit are one origin."""
         source, licence = self.origins[number]
         return Origin(_FILE_IN_REPOSITORY.sub(r"\1", source), licence)
+
+    def _continued(self, windows: np.ndarray) -> np.ndarray:
+        """Of windows by row [W], whether each but the last [W - 1] is continued by the one behind it."""
+        one = np.diff(self.document[windows]) == 0
+        found = one & (np.diff(windows) == 1)
+        # Positions that do not count chunks are told by the vectors: contexts that do not overlap.
+        stored_apart = np.flatnonzero(one & ~found & (np.diff(self.position[windows]) == 1))
+        for start in range(0, len(stored_apart), _BLOCK):
+            pair = stored_apart[start : start + _BLOCK]
+            found[pair] = (self.vectors[windows[pair]] == self.vectors[windows[pair + 1] - 1]).all(1)
+        return found
 
     def _fingerprints(self) -> np.ndarray:
         """A hash [W] uint64 of the vectors of each window."""

@@ -17,7 +17,6 @@ from training.coherence import Bound, Verdict
 from training.coherence_check import check, check_documents
 from training.corpus import encode_texts
 from training.documents import Document, read_documents
-from training.sequence_runs import runs_of_windows
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTICLES = ROOT / "artifacts" / "samples" / "articles"
@@ -237,41 +236,32 @@ def test_sequences_of_prose_pass_and_of_terms_fail_by_vectors_alone(
         assert check(terms, family).verdict == Verdict.FAIL, wording
 
 
-def test_windows_are_chained_back_to_the_documents(tmp_path):
-    runs = walks(count=6, length=20)
-    path = write_windows(tmp_path / "w.npz", runs, save=np.savez_compressed, dtype=np.float16)
-    found, owners = runs_of_windows(path, 100)
-    assert owners == list(range(6))
-    for run, wanted in zip(found, runs, strict=True):
-        np.testing.assert_allclose(run, wanted, atol=0.01)
+def test_windows_out_of_order_are_judged_as_in_order(tmp_path, family):
+    path = write_windows(tmp_path / "w.npz", walks())
+    report, stored = check(path, family), dict(np.load(path))
+    order = np.random.default_rng(0).permutation(len(stored["doc_ids"]))
+    np.savez(path, **{name: array[order] for name, array in stored.items()})
+    assert check(path, family) == report
 
 
-def test_windows_out_of_order_are_chained_all_the_same(tmp_path):
-    runs = walks(count=4, length=16)
-    stored = np.load(write_windows(tmp_path / "w.npz", runs))
-    shuffle = np.random.default_rng(0).permutation(len(stored["doc_ids"]))
-    np.savez(tmp_path / "s.npz", **{name: stored[name][shuffle] for name in stored.files})
-    found, _ = runs_of_windows(tmp_path / "s.npz", 100)
-    np.testing.assert_allclose(np.array(found), np.array(runs))
-
-
-def test_windows_whose_positions_do_not_count_chunks_stand_alone(tmp_path):
-    runs = walks(count=4, length=16)
-    stored = dict(np.load(write_windows(tmp_path / "w.npz", runs)))
-    keep = np.arange(0, len(stored["doc_ids"]), 3)
-    stored = {name: array[keep] for name, array in stored.items()}
-    stored["positions"] = np.arange(len(keep))
-    np.savez(tmp_path / "s.npz", **stored)
-    found, _ = runs_of_windows(tmp_path / "s.npz", 5)
-    assert [run.shape for run in found] == [(6, 64)] * 5
+def test_the_older_systems_files_are_judged_as_this_projects_own(tmp_path, family):
+    own = write_windows(tmp_path / "own.npz", walks())
+    stored = np.load(own)
+    older = {
+        "context_sequences": stored["context_vectors"],
+        "targets": stored["target_vectors"],
+        "truth_keys": np.stack((stored["doc_ids"], stored["positions"]), axis=1),
+    }
+    np.savez(tmp_path / "older.npz", **older)
+    assert check(tmp_path / "older.npz", family) == check(own, family)
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"vectors": np.zeros((3, 8))}, "needs context_vectors and target_vectors; it holds vectors"),
+        ({"vectors": np.zeros((3, 8))}, r"has no context_vectors \(nor .*\); it holds vectors"),
         ({"context_vectors": np.zeros((3, 2, 8)), "target_vectors": np.zeros((3, 8))}, r"\[N, 5, D\]"),
-        ({"context_vectors": np.zeros((0, 5, 8)), "target_vectors": np.zeros((0, 8))}, "0 targets"),
+        ({"context_vectors": np.zeros((0, 5, 8)), "target_vectors": np.zeros((0, 8))}, "holds no window"),
         ({"context_vectors": np.full((9, 5, 8), np.nan), "target_vectors": np.ones((9, 8))}, "not finite"),
     ],
 )

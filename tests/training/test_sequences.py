@@ -1,5 +1,6 @@
 """Windows of five vectors and the next, from an encoded corpus."""
 
+from dataclasses import replace
 from itertools import count, islice
 
 import numpy as np
@@ -84,6 +85,39 @@ def test_of_few_documents_one_is_held_out_and_of_one_none():
     assert (len(training), len(validation)) == (1, 1)
     with pytest.raises(SequencesError, match="a single document has windows; give more"):
         many(1).held_out()
+
+
+def stored_apart(sequences, order):
+    """The windows in another order, each with rows of its own, as they come out of a shuffled file."""
+    rows = (sequences.windows[order][:, None] + np.arange(-5, 1)).ravel()
+    arrays = {name: getattr(sequences, name)[rows] for name in ("vectors", "document", "position")}
+    return replace(sequences, windows=np.arange(5, len(rows), 6), **arrays)
+
+
+def test_runs_are_chunks_in_a_row_of_one_document_up_to_a_length(sequences):
+    runs = list(sequences.runs(24, 100))
+    assert [len(rows) for rows in runs] == [12, 20, 9, 24, 11, 6, 24, 6]  # a longer document gives two
+    for rows in runs:
+        assert (np.diff(rows) == 1).all()
+        assert len({*sequences.document[rows]}) == 1
+
+
+def test_of_many_runs_so_many_are_taken_evenly(sequences):
+    every = [list(rows) for rows in sequences.runs(24, 100)]
+    assert [list(rows) for rows in sequences.runs(24, 3)] == [every[0], every[3], every[7]]
+
+
+def test_windows_out_of_order_are_chained_to_the_same_runs(sequences, monkeypatch):
+    monkeypatch.setattr("training.sequences._BLOCK", 7)
+    apart = stored_apart(sequences, np.random.default_rng(0).permutation(len(sequences)))
+    for found, wanted in zip(apart.runs(24, 100), sequences.runs(24, 100), strict=True):
+        np.testing.assert_array_equal(apart.vectors[found], sequences.vectors[wanted])
+
+
+def test_windows_whose_positions_do_not_count_chunks_stand_alone(sequences):
+    apart = stored_apart(sequences, np.arange(0, len(sequences), 3))
+    apart = replace(apart, position=np.arange(len(apart.position)) // 6)
+    assert {len(rows) for rows in apart.runs(24, 100)} == {6}
 
 
 @pytest.mark.parametrize("mapped", [False, True])
