@@ -34,7 +34,8 @@ def build(
 
     The arrays are `context_vectors` [N, 5, D] and `target_vectors` [N, D], raw, in `dtype`; `doc_ids` [N]
     int32, numbering the documents that the card lists; and `positions` [N] int32, the target's place in
-    its document. `split` is only recorded. A file that is complete is left as it is.
+    its document. `split` is only recorded. A file that is complete is left as it is; its card is brought up
+    to what the sequences say of their sources.
     """
     claim = {
         "family": family.name,
@@ -46,27 +47,33 @@ def build(
         "dtype": dtype,
         "data_sha256": sequences.digest,
     }
-    if not _complete(out, claim):
+    used, numbers = np.unique(sequences.document[sequences.windows], return_inverse=True)
+    told = _documents(sequences, used)
+    if found := _complete(out, claim):
+        if found != found | told:
+            _write_json(card_of(out), found | told)
+    else:
         staging = out.with_name(f"{out.name}.partial")
         _begin(staging, claim)
-        used, numbers = np.unique(sequences.document[sequences.windows], return_inverse=True)
         for name, values in ((DOCUMENTS, numbers), (POSITIONS, sequences.position[sequences.windows])):
             np.save(staging / f"{name}.npy", values.astype(np.int32))
         yield from _copy(sequences, staging, np.dtype(dtype))
         packed = _pack(staging)
         # The card goes first: a card without its file says nothing, a file without its card is not trusted.
-        _write_json(card_of(out), {**claim, "sha256": weights.sha256(packed), **_documents(sequences, used)})
+        _write_json(card_of(out), {**claim, "sha256": weights.sha256(packed), **told})
         packed.replace(out)
         shutil.rmtree(staging)
     yield len(sequences), len(sequences)
 
 
-def _complete(out: Path, claim: dict[str, Any]) -> bool:
+def _complete(out: Path, claim: dict[str, Any]) -> dict[str, Any] | None:
+    """The card of a file that holds these windows, whole; None where there is none."""
     card = card_of(out)
     if not out.is_file() or not card.is_file():
-        return False
-    found = json.loads(card.read_text(encoding="utf-8"))
-    return claim.items() <= found.items() and found.get("sha256") == weights.sha256(out)
+        return None
+    found: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+    whole = claim.items() <= found.items() and found.get("sha256") == weights.sha256(out)
+    return found if whole else None
 
 
 def _begin(staging: Path, claim: dict[str, Any]) -> None:

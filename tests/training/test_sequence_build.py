@@ -113,9 +113,22 @@ def test_a_build_that_was_stopped_goes_on_and_gives_the_same_bytes(sequences, tm
 def test_a_complete_file_is_left_as_it_is(sequences, tmp_path):
     out = tmp_path / "windows.npz"
     write(sequences, out)
-    before = out.stat()
+    files = (out, tmp_path / "windows.npz.json")
+    before = [file.stat().st_mtime_ns for file in files]
     assert write(sequences, out) == [(len(sequences), len(sequences))]
-    assert out.stat().st_mtime_ns == before.st_mtime_ns
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_a_corrected_source_or_licence_changes_the_card_of_a_complete_file_alone(sequences, tmp_path):
+    out, card = tmp_path / "windows.npz", tmp_path / "windows.npz.json"
+    write(sequences, out)
+    file, before = out.stat(), json.loads(card.read_text())
+    corrected = replace(sequences, origins=[Origin("source", "MIT")] * len(sequences.ids))
+    assert write(corrected, out) == [(len(sequences), len(sequences))]
+    assert out.stat().st_mtime_ns == file.st_mtime_ns
+    assert [origin for origin, _, _ in Sequences.load(out).sources()] == [Origin("source", "MIT")]
+    write(sequences, out)
+    assert json.loads(card.read_text()) == before
 
 
 def test_what_was_begun_for_other_windows_is_begun_anew(sequences, tmp_path):
