@@ -29,6 +29,7 @@ from training.intake import Counts, Intake, chunk_rows
 __all__ = ["CorpusError", "build", "chunk_rows", "encode", "encode_part", "encode_texts", "parts"]
 
 DOCUMENTS_PER_PART = 256
+CHUNKS_PER_PART = 8192  # half a minute's encoding on two cores, which a kill costs at most
 SCHEMA = pa.schema(
     {
         "document_id": pa.string(),
@@ -55,10 +56,11 @@ def build(
     *,
     clean: bool = True,
     deduplicate: bool = True,
-) -> Iterator[int]:
+) -> Iterator[Counts]:
     """Cuts documents into chunks and writes the parts that are still missing, then the card.
 
-    Yields the number of documents read for each part as it is done. The documents must come in the same
+    A part ends at DOCUMENTS_PER_PART or CHUNKS_PER_PART, whichever comes first, and with a whole document.
+    Yields what became of the documents read for each part as it is done. The documents must come in the same
     order at every call. Raises CorpusError where the folder was begun with other documents or settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ def build(
                     f"the documents of {path} have changed since it was written; build into an empty folder"
                 )
         else:
-            rows, counts = intake.take(remaining, DOCUMENTS_PER_PART)
+            rows, counts = intake.take(remaining, DOCUMENTS_PER_PART, CHUNKS_PER_PART)
             if not counts.documents:
                 break
             if rows:
@@ -95,7 +97,7 @@ def build(
                 pq.write_table(pa.Table.from_pylist(rows, SCHEMA), partial)
                 partial.replace(path)
         taken.append(counts)
-        yield counts.documents
+        yield counts
     _write_json(folder / CARD, _card(settings, taken, parts(folder)))
 
 

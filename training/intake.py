@@ -46,13 +46,16 @@ class Intake:
         self._seen = SeenDocuments() if deduplicate else None
         self._ids = Counter[str]()
 
-    def take(self, documents: Iterator[Document], kept: int) -> tuple[list[Row], Counts]:
-        """Rows of the next documents until `kept` of them are kept, or none are left."""
+    def take(self, documents: Iterator[Document], kept: int, chunks: int) -> tuple[list[Row], Counts]:
+        """Rows of the next documents until `kept` of them are kept, they have `chunks`, or none are left.
+
+        The last document is taken whole, so there may be more chunks.
+        """
         counts, digest = Counts(), hashlib.sha256()
         dropped, cut = Counter[str](), Counter[str]()
         origins: dict[tuple[str, str, str], list[int]] = {}
         rows: list[Row] = []
-        while counts.kept < kept and (document := next(documents, None)):
+        while counts.kept < kept and len(rows) < chunks and (document := next(documents, None)):
             counts.documents += 1
             digest.update(_content(document))
             identity = self._own_id(document)

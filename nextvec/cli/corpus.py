@@ -1,5 +1,6 @@
 """`nextvec corpus`: documents to chunks on disk, and chunks to vectors."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -39,12 +40,13 @@ def build(
 
     source = Family.open(family, (artifacts or artifacts_folder()) / "families")
     read = (document for document in read_documents(*documents) if share_of(document.id, "sample") < share)
-    done = 0
+    done = chunks = 0
     with err.status("reading documents") as status:
-        for count in corpus.build(read, source, out_folder, clean=clean, deduplicate=deduplicate):
-            done += count
-            status.update(f"{done:,} documents")
-    _report(out_folder, {"documents": done, "parts": len(corpus.parts(out_folder))}, as_json)
+        for counts in corpus.build(read, source, out_folder, clean=clean, deduplicate=deduplicate):
+            done, chunks = done + counts.documents, chunks + counts.chunks
+            status.update(f"{done:,} documents, {chunks:,} chunks")
+    figures = {"documents": done, "chunks": chunks, "parts": len(corpus.parts(out_folder))}
+    _report(out_folder, figures, as_json)
 
 
 @app.command()
@@ -59,6 +61,7 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Write the vectors of every chunk beside them; goes on where it was stopped."""
+    import pyarrow.parquet as pq
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from services.families.embedder import Embedder
@@ -72,17 +75,17 @@ def encode(
         work = encode_on_ray(folder, source, ray_workers, batch=batch)
     else:
         work = corpus.encode(folder, Embedder.load(source), batch, space=source.space)
-    chunks = 0
+    chunks, total = 0, sum(pq.read_metadata(part).num_rows for part in parts)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err) as progress:
-        task = progress.add_task("encoding parts", total=len(parts))
+        task = progress.add_task("encoding chunks", total=total)
         for count in work:
             chunks += count
-            progress.advance(task)
+            progress.update(task, completed=chunks)
     _report(folder, {"chunks": chunks, "parts": len(parts), "space": source.space}, as_json)
 
 
-def _report(folder: Path, figures: dict[str, object], as_json: bool) -> None:
+def _report(folder: Path, figures: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(folder), **figures})
         return

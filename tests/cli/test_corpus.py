@@ -26,7 +26,8 @@ def test_a_folder_of_text_becomes_chunks_and_as_many_vectors(tmp_path: Path) -> 
     (tmp_path / "texts" / "ferry.txt").write_text(TEXT)
     out = tmp_path / "corpus"
 
-    assert run("build", str(tmp_path / "texts"), "--out", str(out))["documents"] == 1
+    built = run("build", str(tmp_path / "texts"), "--out", str(out))
+    assert (built["documents"], built["chunks"], built["parts"]) == (1, 4, 1)
     chunks = pq.read_table(out / "part-00000.parquet")["text"].to_pylist()
     assert len(chunks) == 4
     assert run("encode", str(out))["chunks"] == 4

@@ -16,6 +16,7 @@ import torch
 from nextvec.family import Family
 from training import corpus
 from training.documents import Document
+from training.intake import Counts
 
 _NOUNS = [
     "kettle",
@@ -76,7 +77,7 @@ def documents(count: int = 22) -> Iterator[Document]:
         yield Document(f"d{number}", text, source=f"source {number % 2}", licence="CC0-1.0")
 
 
-def build(folder: Path, stream: Iterator[Document] | None = None) -> list[int]:
+def build(folder: Path, stream: Iterator[Document] | None = None) -> list[Counts]:
     """Builds with four documents to a part."""
     corpus.DOCUMENTS_PER_PART = 4
     return list(corpus.build(stream or documents(), Family.open("mini"), folder))

@@ -74,10 +74,27 @@ def test_work_that_was_killed_ends_the_same(point, killed, whole):
     assert not list(folder.glob("*.partial"))
 
 
+def test_a_part_of_long_documents_ends_at_a_number_of_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "CHUNKS_PER_PART", 20)  # each document has twelve and more
+    read = work.build(tmp_path, work.documents(6))
+    assert [counts.kept for counts in read] == [2, 2, 2]
+    assert [counts.chunks for counts in read] == work.encode(tmp_path)
+    assert all(counts.chunks >= 20 for counts in read)
+
+
+def test_a_corpus_of_larger_parts_goes_on_with_smaller_ones(tmp_path, monkeypatch):
+    work.build(tmp_path, work.documents(8))
+    (tmp_path / "part-00001.parquet").unlink()
+    monkeypatch.setattr(corpus, "CHUNKS_PER_PART", 20)
+    read = work.build(tmp_path, work.documents(8))
+    assert [counts.kept for counts in read] == [4, 2, 1]
+    assert card(tmp_path)["documents_read"] == 8
+
+
 def test_a_second_build_changes_nothing(whole):
     before = contents(whole)
     read = work.build(whole)
-    assert sum(read) == card(whole)["documents_read"] == 22
+    assert sum(counts.documents for counts in read) == card(whole)["documents_read"] == 22
     assert contents(whole) == before
 
 
