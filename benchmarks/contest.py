@@ -1,6 +1,6 @@
 """The project's decoder engines against the vec2text library on one family, taking turns in one process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,6 @@ from nextvec.errors import NextvecError, StartupError
 from nextvec.family import Family
 from services.decoder.backends import BACKENDS
 from services.decoder.engine import Engine
-from services.decoder.walk import Walk
 
 LIBRARY = "vec2text_library"
 EXACT = "native"
@@ -62,20 +61,23 @@ class Contest:
             raise StartupError(f"the backend {EXACT!r} cannot be loaded; nothing can be held to it")
         return cls(name, title, engines, library, vectors(engines[EXACT]))
 
-    def speed(self, rounds: int, options: Options) -> tuple[list[Result], str, list[float]]:
+    def speed(
+        self, rounds: int, options: Options, candidates: Collection[str]
+    ) -> tuple[list[Result], str, list[float]]:
         """Figures of one step, of a batch, and of the ladder; the fastest backend, its seconds a step.
 
-        The ladder goes from a vector to five corrections. The library starts anew at every rung.
+        The ladder goes from a vector to five corrections. The library starts anew at every rung. The fastest
+        is one of the `candidates`, the exact one among them; the others show their speed.
         """
-        results: list[Result] = []
+        race = partial(self._race, options=options, candidates=candidates)
+        few = max(3, rounds // 2)
         title = f"{self.title}, one step, batch 1"
-        found, fastest, seconds = self._race("step1", title, rounds, options, self._one, (1,), 1)
-        results += found
+        step, fastest, seconds = race("step1", title, rounds, self._one, (1,), 1)
         title = f"{self.title}, one step, batch {BATCH}"
-        results += self._race("batch8", title, max(3, rounds // 2), options, self._several, (1,), 1)[0]
+        batch, _, _ = race("batch8", title, few, self._several, (1,), 1)
         title = f"{self.title}, five steps, batch 1, the library's 1, then 3, then 5"
-        results += self._race("ladder", title, max(3, rounds // 2), options, self._one, (1, 3, 5), 5)[0]
-        return results, fastest, seconds
+        ladder, _, _ = race("ladder", title, few, self._one, (1, 3, 5), 5)
+        return [*step, *batch, *ladder], fastest, seconds
 
     def equal(self, steps: int) -> Result:
         """Share of the texts of all steps that exact engine and library have in common, token for token."""
@@ -90,10 +92,6 @@ class Contest:
         what = f"{self.title}: texts equal to the library's, steps 0 to {steps}, share"
         return figure(f"{self.name}_equal_texts", "decode", what, sum(same) / len(same), "")
 
-    def walks(self, backend: str, steps: int) -> list[Walk]:
-        """Walks of all vectors."""
-        return self.engines[backend].run(self.vectors, steps)
-
     def _one(self, turn: int) -> Tensor:
         place = turn % len(self.vectors)
         return self.vectors[place : place + 1]
@@ -106,10 +104,12 @@ class Contest:
         task: str,
         title: str,
         rounds: int,
-        options: Options,
         vectors: Callable[[int], Tensor],
         restarts: tuple[int, ...],
         steps: int,
+        *,
+        options: Options,
+        candidates: Collection[str],
     ) -> tuple[list[Result], str, list[float]]:
         def reference(turn: int) -> None:
             for until in restarts:
@@ -123,7 +123,7 @@ class Contest:
         sides |= {backend: partial(ours, engine) for backend, engine in self.engines.items()}
         seconds = interleaved(sides, options.rounds(rounds))
         medians = {backend: Spread.of(seconds[backend]).median for backend in self.engines}
-        fastest = min(medians, key=lambda backend: medians[backend])
+        fastest = min(medians.keys() & candidates, key=lambda backend: medians[backend])
         start = f"{self.name}_{task}"
         results = [
             figure(f"{start}_{side}_ms", "decode", f"{title}: {side}", Spread.of(found).times(1000), "ms")

@@ -1,12 +1,12 @@
 """The decoder engines against the library: on the family's weights, and at the public checkpoints' size."""
 
+from collections.abc import Collection
 from pathlib import Path
-from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import torch
 
-from benchmarks import machine
+from benchmarks import machine, parity
 from benchmarks.contest import BATCH, EXACT, Contest
 from benchmarks.harness import Options, Spread
 from benchmarks.random_family import LIMIT, T5_BASE, T5_VOCABULARY, decoder_weights, write_random_family
@@ -16,7 +16,6 @@ from nextvec.family import Family
 from services.decoder.backends import BACKENDS
 from services.decoder.checkpoint import Checkpoint
 from services.decoder.engine import Engine
-from services.decoder.walk import Walk
 from training.inversion_models import InversionShape
 
 _GIB = 2**30
@@ -32,10 +31,8 @@ _LADDER = 5
 
 
 def run(options: Options) -> list[Result]:
-    """Both sizes, or the one asked for."""
-    results: list[Result] = []
-    if "mini" in options.sizes:
-        results += family_size(options)
+    """Both sizes, or the one asked for; the family's own weights say which backends may be the fastest."""
+    results, candidates = family_size(options)
     if "t5-base" in options.sizes:
         free = machine.free_memory()
         if free is not None and free < _T5_BASE_MEMORY:
@@ -44,28 +41,33 @@ def run(options: Options) -> list[Result]:
                 f"it needs {_T5_BASE_MEMORY / _GIB:.0f}"
             )
         else:
-            results += random_size(options)
+            results += random_size(options, candidates)
     return results
 
 
-def family_size(options: Options) -> list[Result]:
-    """On the family's own weights, decoding vectors of real sentences."""
+def family_size(options: Options) -> tuple[list[Result], list[str]]:
+    """On the family's own weights, decoding vectors of real sentences; and the candidates for the fastest."""
     family = Family.open(options.family, options.artifacts / "families")
     texts = sentences(options.artifacts, family, BATCH if options.quick else _PARITY_TEXTS)
     contest = Contest.of("mini", family.name, family, options, lambda engine: engine.embed(texts))
-    results, _, _ = contest.speed(_MINI_ROUNDS, options)
-    results.append(contest.equal(_LADDER))
-    results.append(_accepted(contest, options))
-    for backend in contest.engines:
-        if backend != EXACT:
-            results += _parity(contest, backend, texts, options)
-    return results
+    parities = parity.measure(contest.engines, texts, options)
+    candidates = parity.candidates(parities)
+    results = [result for found in parities for result in found.figures()]
+    if "mini" in options.sizes:
+        speeds, fastest, _ = contest.speed(_MINI_ROUNDS, options, candidates)
+        results += [*speeds, *parity.bars(parities, fastest), contest.equal(_LADDER)]
+        results.append(_accepted(contest, options))
+    return results, candidates
 
 
 def random_size(
-    options: Options, shape: InversionShape = T5_BASE, vocabulary: int = T5_VOCABULARY, limit: int = LIMIT
+    options: Options,
+    candidates: Collection[str],
+    shape: InversionShape = T5_BASE,
+    vocabulary: int = T5_VOCABULARY,
+    limit: int = LIMIT,
 ) -> list[Result]:
-    """On random weights of one size, every text as long as the limit."""
+    """On random weights of one size, every text as long as the limit; the fastest is one of `candidates`."""
     with TemporaryDirectory(prefix="nextvec-bench-") as folder:
         options.say("decode: drawing random weights of T5-base size")
         family = write_random_family(Path(folder), shape, vocabulary, limit)
@@ -75,7 +77,7 @@ def random_size(
             return torch.randn((BATCH, family.dimensions), generator=noise)
 
         contest = Contest.of("t5_base", "T5-base", family, options, vectors)
-        results, fastest, seconds = contest.speed(_T5_BASE_ROUNDS, options)
+        results, fastest, seconds = contest.speed(_T5_BASE_ROUNDS, options, candidates)
         results.append(contest.equal(1))
         return results + _against_bandwidth(contest, family, fastest, seconds, options)
 
@@ -93,24 +95,6 @@ def _accepted(contest: Contest, options: Options) -> Result:
                 engine.advance()
     accepted = (engine.passes.tokens - tokens) / max(1, engine.passes.rows - rows)
     return held("mini_tokens_per_pass", accepted)
-
-
-def _parity(contest: Contest, backend: str, texts: list[str], options: Options) -> list[Result]:
-    """What a backend of reduced precision loses against the exact one, after five corrections."""
-    from sacrebleu import corpus_bleu
-
-    options.say(f"decode: parity of {backend}")
-    exact, reduced = (_texts(contest.walks(name, _LADDER)) for name in (EXACT, backend))
-    engine = contest.engines[EXACT]
-    cosines = torch.cosine_similarity(engine.embed(exact), engine.embed(reduced))
-    loss = corpus_bleu(exact, [texts]).score - corpus_bleu(reduced, [texts]).score
-    same = fmean(ours == theirs for ours, theirs in zip(exact, reduced, strict=True))
-    what = f"{contest.title}, five steps: texts equal to the exact ones, share; by {backend}"
-    return [
-        held("mini_parity_cosine", float(cosines.mean()), f"by {backend}"),
-        held("mini_parity_bleu_loss", loss, f"by {backend}"),
-        figure(f"mini_parity_{backend}_equal", "decode", what, same, ""),
-    ]
 
 
 def _against_bandwidth(
@@ -136,7 +120,3 @@ def _against_bandwidth(
     results.append(figure("t5_base_step1_limit_ms", "decode", f"{what}; {fastest}", 1000 * limit, "ms"))
     results.append(held("t5_base_bandwidth", Spread.of(seconds).times(1 / limit), f"by {fastest}"))
     return results
-
-
-def _texts(walks: list[Walk]) -> list[str]:
-    return [walk.at(_LADDER).text for walk in walks]

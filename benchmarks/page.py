@@ -27,9 +27,10 @@ figure is of that one run, on this machine:
 {machine}
 
 A value is the median, beside it the quartiles. Sides of a comparison take turns, and a ratio is the median
-of the ratios of the rounds. The bars are for two cores with nothing else to do; a load near the number of
-cores before the run means that there was something else. T5-base is the size of the public checkpoints,
-with weights drawn at random and texts of 32 tokens.
+of the ratios of the rounds. Only an engine whose texts, on the family's own weights, are as good as the exact
+one's by the bars of parity can be called the fastest, at either size. The bars are for two cores with nothing
+else to do; a load near the number of cores before the run means that there was something else. T5-base is the
+size of the public checkpoints, with weights drawn at random and texts of 32 tokens.
 """
 
 _CAPTIONS = {

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 
 def test_random_weights_give_every_figure_of_the_large_decoder():
-    results = decode.random_size(Options(ARTIFACTS, quick=True), TOY, vocabulary=500, limit=12)
+    results = decode.random_size(Options(ARTIFACTS, quick=True), ["native"], TOY, vocabulary=500, limit=12)
     found = {result.name: result for result in results}
     assert {
         "t5_base_step1_exact",
