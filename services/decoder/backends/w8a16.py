@@ -1,10 +1,9 @@
-"""The `int8` engine with the decoder's activations in 16 bits: texts as single precision writes them.
+"""The `int8` engine with the decoder's activations in 16 bits: texts all but those of single precision.
 
 An activation is the sum of two codes of 8 bits, the second one a finer scale's for what the first one leaves.
 Both go through the same multiplication as two rows, which reads the weights once. The encoder's activations
 have 8 bits, as in `int8`: it runs once a text over many tokens at a time, where twice the rows cost twice the
-time. Likeliest tokens that differ from those of single precision, on `mini`, 430 tokens of 24 texts, inverter
-and corrector: 4 and 3 with `int8`, none and none with this one.
+time. Of 249 texts of `mini` after five corrections, 99% are those of single precision; with `int8` a quarter.
 
 CPU time of the linear layers of one decoder pass at T5-base size, one core of a busy EPYC, in ms by tokens
 fed:
