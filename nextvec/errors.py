@@ -179,6 +179,11 @@ def from_item(item: ItemError) -> NextvecError:
     return _build(default, item.kind, item.message, item.retry_delay_ms, item.error_id)
 
 
+_STATUS_LOST = "Internal error from Core"
+"""What grpc.aio says of a call that the server ended while a request was being written. Nothing ran amiss
+inside; the status that the server gave is overwritten (https://github.com/grpc/grpc/issues/36066)."""
+
+
 def from_rpc(error: grpc.RpcError, stage: str) -> NextvecError:
     """The error behind a failed call to `stage`, a name for the message.
 
@@ -187,6 +192,8 @@ def from_rpc(error: grpc.RpcError, stage: str) -> NextvecError:
     """
     status = error.code()
     details = error.details() or ""
+    if status is grpc.StatusCode.INTERNAL and details == _STATUS_LOST:
+        return StageUnavailable(f"{stage} ended the call before it had the whole request")
     pairs: Any = error.trailing_metadata() or ()
     metadata = dict(pairs)
     default = _CLASSES.get(status)

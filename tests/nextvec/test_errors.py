@@ -98,3 +98,10 @@ def test_a_status_outside_the_table_is_an_internal_error_that_says_so():
     back = errors.from_rpc(Failed(grpc.StatusCode.DATA_LOSS), "encoder")
     assert type(back) is InternalError
     assert "encoder answered DATA_LOSS" in back.message
+
+
+def test_a_status_that_was_lost_as_the_call_ended_is_no_fault_inside():
+    lost = Failed(grpc.StatusCode.INTERNAL)
+    lost.details = lambda: "Internal error from Core"
+    assert type(errors.from_rpc(lost, "encoder")) is errors.StageUnavailable
+    assert type(errors.from_rpc(Failed(grpc.StatusCode.INTERNAL), "encoder")) is InternalError
