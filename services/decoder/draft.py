@@ -5,10 +5,17 @@ drafts. Guesses cost little, for a pass over several tokens reads the weights on
 away, so that the text is the one that greedy decoding would have written.
 """
 
+import math
 from collections.abc import Sequence
 
 REACH = 8
 """Tokens to either side of the expected place where a draft is taken up again."""
+
+_RIGHT_AT_FIRST, _WEIGHT_AT_FIRST = 0.5, 3.0
+"""Share of guesses taken to be right before any has been verified, and of how many that is worth."""
+
+_MEMORY = 0.85
+"""What the verdict on a guess still counts after the next one."""
 
 
 class Draft:
@@ -52,6 +59,14 @@ class Drafts:
         """The texts in order of trust; where drafts have been right equally long, the first one guesses."""
         self._drafts = [Draft(text) for text in texts or [()]]
         self._right = [0] * len(self._drafts)
+        self._hits = _RIGHT_AT_FIRST * _WEIGHT_AT_FIRST
+        self._verdicts = _WEIGHT_AT_FIRST
+
+    def likely(self, chance: float) -> int:
+        """How many guesses on all of them are right with at least this chance, by the verdicts so far."""
+        if not self.guesses(1) or chance >= 1:
+            return 0
+        return int(math.log(chance) / math.log(self._hits / self._verdicts))
 
     def guesses(self, count: int) -> list[int]:
         """The next tokens as the best draft has them, at most `count`."""
@@ -60,6 +75,9 @@ class Drafts:
 
     def observe(self, token: int) -> None:
         """Takes note of the token that was written next."""
+        if guess := self.guesses(1):
+            self._hits = _MEMORY * self._hits + (guess == [token])
+            self._verdicts = _MEMORY * self._verdicts + 1
         for place, draft in enumerate(self._drafts):
             self._right[place] = self._right[place] + 1 if draft.guesses(1) == [token] else 0
             draft.observe(token)

@@ -15,6 +15,7 @@ from services.decoder.backends import BACKENDS, Backend, Task
 from services.decoder.generation import Passes
 from services.decoder.walk import Hypothesis, Walk
 from services.families.embedder import Embedder
+from services.families.linear import pack
 
 
 @dataclass(eq=False)
@@ -38,7 +39,9 @@ class Engine:
     @classmethod
     def load(cls, family: Family, backend: str = "native", slots: int = 32) -> "Engine":
         """Loads a family's parts. Raises FamilyError or WeightsError where they are not usable."""
-        return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family), slots)
+        embedder = Embedder.load(family)
+        pack(embedder)
+        return cls(BACKENDS.load(backend).load(family, slots), embedder, slots)
 
     @property
     def digest(self) -> str:

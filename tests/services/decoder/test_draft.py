@@ -61,3 +61,20 @@ def test_a_draft_that_has_ended_leaves_guessing_to_another():
 
 def test_without_a_text_there_are_no_guesses():
     assert written(Drafts(), [5]) == []
+
+
+def test_as_many_guesses_are_likely_as_have_been_right():
+    drafts = Drafts(range(5, 30))
+    at_first = drafts.likely(0.2)
+    for token in range(5, 15):
+        drafts.observe(token)
+    assert drafts.likely(0.2) > 2 * at_first > 0
+    assert drafts.likely(0.8) < drafts.likely(0.2)
+    for token in range(100, 110):
+        drafts.observe(token)
+    assert drafts.likely(0.2) < at_first
+
+
+def test_nothing_is_likely_without_a_draft_nor_certain_with_one():
+    assert Drafts().likely(0.2) == 0
+    assert Drafts([5, 6, 7]).likely(1.0) == 0

@@ -5,12 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from nextvec.errors import StartupError
-from services.decoder.backends import BACKENDS, int8, w8a16
+from services.decoder.backends import BACKENDS
 from services.decoder.engine import Engine
+from services.decoder.int8_linear import ExactInt8Linear, Int8Linear, WideLinear, unusable
 from services.decoder.walk import Walk
 
-needs_vnni = pytest.mark.skipif(bool(int8.unusable()), reason=int8.unusable())
-LAYERS = [int8.Int8Linear, w8a16.WideLinear]
+needs_vnni = pytest.mark.skipif(bool(unusable()), reason=unusable())
+LAYERS = [Int8Linear, WideLinear, ExactInt8Linear]
 PRECISIONS = [pytest.param(name, marks=needs_vnni) for name in ("int8", "w8a16")]
 
 
@@ -36,7 +37,7 @@ def test_of_weights_in_8_bits_hardly_anything_is_lost():
     codes[:, 0] = 127
     weight = codes * torch.rand(64, 1)
     exact = F.linear(x, weight)
-    assert (w8a16.WideLinear(weight)(x) - exact).norm() < 1e-4 * exact.norm()
+    assert (WideLinear(weight)(x) - exact).norm() < 1e-4 * exact.norm()
 
 
 @needs_vnni
@@ -46,7 +47,7 @@ def test_weights_that_were_rounded_before_are_not_rounded_again():
     codes[:, 0] = 127
     weight = codes * torch.rand(16, 1)
     x = torch.eye(32)  # each of 1 is a code of its own, so that no activation is rounded either
-    torch.testing.assert_close(int8.Int8Linear(weight)(x), weight.T, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(Int8Linear(weight)(x), weight.T, rtol=1e-5, atol=1e-6)
 
 
 @needs_vnni
