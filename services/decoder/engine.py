@@ -15,7 +15,6 @@ from services.decoder.backends import BACKENDS, Backend, Task
 from services.decoder.generation import Passes
 from services.decoder.walk import Hypothesis, Walk
 from services.families.embedder import Embedder
-from services.families.linear import pack
 
 
 @dataclass(eq=False)
@@ -39,9 +38,7 @@ class Engine:
     @classmethod
     def load(cls, family: Family, backend: str = "native", slots: int = 32) -> "Engine":
         """Loads a family's parts. Raises FamilyError or WeightsError where they are not usable."""
-        embedder = Embedder.load(family)
-        pack(embedder)
-        return cls(BACKENDS.load(backend).load(family, slots), embedder, slots)
+        return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family), slots)
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,7 @@
 """Inverter and corrector (Morris et al., 2023): what their encoder reads, and what comes next."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +10,10 @@ from torch.nn import functional as F
 from nextvec.weights import WeightsError
 from services.decoder.checkpoint import Checkpoint
 from services.families.t5 import T5Decoder, T5Encoder, words
+from services.layers import Make, for_few, replace
 
 PAD, EOS = 0, 1
 """T5's token ids; a text begins with PAD as its start token."""
-
-Layer = Callable[[nn.Linear], nn.Module]
-"""Makes what stands for a linear layer without bias."""
 
 
 class Inversion(nn.Module):
@@ -33,25 +32,21 @@ class Inversion(nn.Module):
         if table is None or torch.equal(table, words(checkpoint.t5)):
             table = self.encoder.words.weight
         with torch.device("meta"):
-            self.head = nn.Linear(self.width, len(table), bias=False)
-        self.head.weight = nn.Parameter(table)
+            head = nn.Linear(self.width, len(table), bias=False)
+        head.weight = nn.Parameter(table)
+        self.head: nn.Module = head
         self.requires_grad_(False)
         self.eval()
 
-    def replace_layers(self, reading: Layer, writing: Layer) -> None:
-        """Replaces the linear layers by what is made of them: the encoder's, and all after them.
+    def replace_layers(self, reading: Make, writing: Make) -> None:
+        """Replaces the linear layers: the encoder's by `reading`, all after them by `writing`.
 
-        What unfolds vectors stays as it is: it runs once a text, and everything after depends on it.
+        What unfolds vectors stays exact: it runs once a text, and everything after depends on it.
         """
-        parts: list[tuple[nn.Module, Layer]] = [
-            (self, writing),
-            *((module, reading) for module in self.encoder.modules()),
-        ]
-        parts += [(module, writing) for module in self.decoder.modules()]
-        for module, make in parts:
-            for name, layer in list(module.named_children()):
-                if isinstance(layer, nn.Linear):
-                    setattr(module, name, make(layer))
+        replace(self.encoder, reading)
+        replace(self.decoder, writing)
+        self.head = writing(cast(nn.Linear, self.head))
+        replace(self, for_few)
 
     def next_tokens(self, states: Tensor) -> list[list[int]]:
         """Decoder states [n, w, width] → the likeliest next token of each, n rows of w.

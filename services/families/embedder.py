@@ -14,6 +14,7 @@ from nextvec.chunking import open_tokenizer
 from nextvec.family import EncoderRecipe, Family, FamilyError
 from services.families.bert import BertConfig, BertEncoder
 from services.families.t5 import T5Encoder
+from services.layers import for_many, replace
 
 
 class Embedder(nn.Module):
@@ -31,9 +32,10 @@ class Embedder(nn.Module):
         self.register_buffer("scale", torch.ones(dimensions))
 
     @classmethod
-    def load(cls, family: Family) -> "Embedder":
+    def load(cls, family: Family, device: str | torch.device = "cpu") -> "Embedder":
         """Loads the encoder, refusing weights whose SHA-256 differs from the family's record.
 
+        On a CPU its layers are arranged for it, so that it cannot be moved elsewhere afterwards.
         Raises StartupError where a file is missing, corrupt or not of this encoder.
         """
         folder, recipe = family.part("encoder"), family.encoder
@@ -58,7 +60,9 @@ class Embedder(nn.Module):
             statistics = weights.load(folder / recipe.standardise)
             embedder.mean.copy_(torch.from_numpy(statistics["mean"]))
             embedder.scale.copy_(torch.from_numpy(statistics["scale"]))
-        return embedder.eval()
+        if torch.device(device).type == "cpu":
+            replace(embedder, for_many)
+        return embedder.eval().to(device)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids with the encoder's special tokens, uncut."""

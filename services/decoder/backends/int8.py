@@ -7,7 +7,7 @@ corrections a quarter are the same.
 from nextvec.errors import StartupError
 from nextvec.family import Family
 from services.decoder.backends import Backend, native
-from services.decoder.int8_linear import Int8Linear, unusable
+from services.layers.int8 import Int8Linear, unusable
 
 WEIGHT_BYTES = 1
 """Of every weight that a decoder pass reads."""

@@ -5,16 +5,14 @@ for the same product.
 """
 
 import torch
-from torch import nn
 
 from nextvec.family import Family
 from services.decoder.backends import Backend, Task
 from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
 from services.decoder.draft import Drafts
 from services.decoder.generation import Generation
-from services.decoder.int8_linear import ExactInt8Linear, unusable
-from services.decoder.inversion import Corrector, Inverter, Layer
-from services.families.linear import pack
+from services.decoder.inversion import Corrector, Inverter
+from services.layers import Make, for_few, for_many
 
 WEIGHT_BYTES = 4
 """Of every weight that a decoder pass reads, where weights were not shipped in 8 bits."""
@@ -30,16 +28,15 @@ class Native:
         family: Family,
         slots: int,
         precision: str,
-        layers: tuple[Layer, Layer],
+        layers: tuple[Make, Make],
     ):
         """`layers` make the layers of encoder and decoder; reduced ones have a name for their `precision`."""
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
         self.digest = texts_digest(family, inverter, corrector) + precision
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
-        for model in (self._inverter, self._corrector):
-            model.replace_layers(*layers)
-            pack(model)
+        self._inverter.replace_layers(*layers)
+        self._corrector.replace_layers(*layers)
         self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
         self._better: Generation[Task] = Generation(
             self._corrector, slots, self.limit, self._corrector.prefix + self.limit
@@ -74,21 +71,9 @@ def _drafts(task: Task) -> Drafts:
     return Drafts(*(ids[1:] for ids in (task.hypothesis, *task.earlier)))
 
 
-def _as_it_is(layer: nn.Linear) -> nn.Module:
-    return layer
-
-
-def _in_8_bits(layer: nn.Linear) -> nn.Module:
-    """For few tokens at a time, where the bytes of weights count most."""
-    if not unusable() and ExactInt8Linear.holds(layer.weight):
-        return ExactInt8Linear.of(layer)
-    return layer
-
-
-EXACT = (_as_it_is, _in_8_bits)
-
-
-def load(family: Family, slots: int, precision: str = "", layers: tuple[Layer, Layer] = EXACT) -> Backend:
+def load(
+    family: Family, slots: int, precision: str = "", layers: tuple[Make, Make] = (for_many, for_few)
+) -> Backend:
     """Loads the family's inverter and corrector; raises WeightsError where they are not usable."""
     inverter, corrector = Checkpoint.load("inverter", family), Checkpoint.load("corrector", family)
     return Native(inverter, corrector, family, slots, precision, layers)

@@ -10,7 +10,7 @@ from nextvec.errors import StartupError
 from nextvec.family import Family
 from services.decoder.backends import Backend, native
 from services.decoder.backends.int8 import WEIGHT_BYTES
-from services.decoder.int8_linear import Int8Linear, WideLinear, unusable
+from services.layers.int8 import Int8Linear, WideLinear, unusable
 
 __all__ = ["WEIGHT_BYTES", "load"]
 

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from nextvec.errors import StartupError
 from services.decoder.backends import BACKENDS
 from services.decoder.engine import Engine
-from services.decoder.int8_linear import ExactInt8Linear, Int8Linear, WideLinear, unusable
 from services.decoder.walk import Walk
+from services.layers.int8 import ExactInt8Linear, Int8Linear, WideLinear, unusable
 
 needs_vnni = pytest.mark.skipif(bool(unusable()), reason=unusable())
 LAYERS = [Int8Linear, WideLinear, ExactInt8Linear]

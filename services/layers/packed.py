@@ -9,6 +9,8 @@ time of 40 layers of 768 to 3072, more than any cache holds, one core of an EPYC
 | laid out for oneDNN | 15 | 20 | 20 | 24 | 43 | 65 |
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,11 @@ class PackedLinear(nn.Module):
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
         self._bias = None if bias is None else bias.detach()
 
+    @classmethod
+    def of(cls, layer: nn.Linear) -> Self:
+        """What stands for a layer."""
+        return cls(layer.weight, layer.bias)
+
     @staticmethod
     def usable() -> bool:
         """Whether this torch and this machine have what it takes."""
@@ -28,13 +35,3 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
-
-
-def pack(model: nn.Module) -> None:
-    """Packs all linear layers of a model that will only run, and only on this CPU; does nothing elsewhere."""
-    if not PackedLinear.usable():
-        return
-    for module in list(model.modules()):
-        for name, layer in list(module.named_children()):
-            if isinstance(layer, nn.Linear):
-                setattr(module, name, PackedLinear(layer.weight, layer.bias))
