@@ -17,6 +17,7 @@ from nextvec.errors import NotFound, WrongSpace
 from nextvec.plugins import PluginFolder
 from nextvec.vectors import Array, unit
 from nextvec.weights import WeightsError
+from services.lvm import serving
 from services.lvm.registry import PROBE, WEIGHTS, ModelCard, ModelError
 
 ARCHITECTURES = PluginFolder("services.lvm.models", "LVM architecture")
@@ -49,7 +50,7 @@ def parameter_count(model: nn.Module) -> int:
 @torch.inference_mode()
 def predict(model: nn.Module, contexts: Array) -> Array:
     """Vectors [N, 5, D] of any length → raw predictions [N, D], in float32."""
-    device = next(model.parameters()).device
+    device = next(model.parameters(), torch.empty(0)).device  # a prepared model may have none left
     prediction: Array = model(torch.from_numpy(unit(contexts)).to(device)).float().cpu().numpy()
     return prediction
 
@@ -125,6 +126,8 @@ def load(folder: Path, space: str | None = None, device: str = "cpu") -> tuple[n
             f"{card.parameters:,}; the card or the architecture {card.architecture!r} was changed"
         )
     model.to(device).eval()
+    if torch.device(device).type == "cpu":
+        serving.prepare(model)
     _require_probe(model, probe, card)
     return model, card
 

@@ -1,10 +1,7 @@
 """Long short-term memory (Hochreiter and Schmidhuber, 1997) over the context."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 
@@ -33,22 +30,5 @@ class Model(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """context [B, T, D] → next vector [B, D]."""
-        with _torchs_own_kernels():
-            states, _ = self.lstm(context * self.scale)  # [B, T, W]
+        states, _ = self.lstm(context * self.scale)  # [B, T, W]
         return self.output_proj(states[:, -1])
-
-
-@contextmanager
-def _torchs_own_kernels() -> Iterator[None]:
-    """Keeps a prediction from oneDNN, which arranges all weights anew at every call of an LSTM.
-
-    With it a single prediction takes 1.7 times as long, one of eight as long as without. In training it is
-    left as it is. The switch is the process's; what another thread computes meanwhile differs by rounding.
-    """
-    before = torch.backends.mkldnn.enabled
-    if torch.is_inference_mode_enabled():
-        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # a property of the module
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = before

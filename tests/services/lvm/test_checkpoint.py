@@ -32,7 +32,7 @@ def test_a_loaded_model_predicts_what_the_saved_one_does(tmp_path, contexts, arc
     found = checkpoint.predict(loaded, contexts)
     cosines = np.sum(original * found, 1) / np.linalg.norm(original, axis=1) / np.linalg.norm(found, axis=1)
     assert cosines.min() > 0.999  # 8 bits per weight
-    assert card.parameters == checkpoint.parameter_count(loaded)
+    assert card.parameters == checkpoint.parameter_count(model)
     assert card.architecture == architecture
 
 
