@@ -58,7 +58,7 @@ def write_hypotheses(
         },
     )
     inverter = exported_inverter(family)
-    embedder = Embedder.load(family, device)
+    embedder = Embedder.load(family).to(device)
     inverter.to(device).eval()
     for start in range(0, len(pairs), SHARD):
         rows = np.arange(start, min(start + SHARD, len(pairs)))

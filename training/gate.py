@@ -1,5 +1,6 @@
-"""Lets a model be trained on data that is a sequence, and on other data only with a remark in its card."""
+"""Lets a model be trained on data of known origin that is a sequence; on other sequences with a remark."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from training import coherence, corpus, is_a
 from training.coherence import Report, Verdict
 from training.coherence_check import RUN, RUNS, check_vectors
 from training.sequences import Sequences
+
+_NAMED = 3  # sources in a message
 
 
 class NotSequential(FailedPrecondition):
@@ -48,6 +51,24 @@ def require(report: Report, allowed: bool) -> None:
         raise NotSequential(
             f"the data is not sequential text ({'; '.join(report.reasons)}); see `nextvec sequences check`, "
             "or give --allow-non-sequential, which the model's card will say"
+        )
+
+
+def require_provenance(sequences: Sequences, known_issues: Collection[str]) -> None:
+    """Raises FailedPrecondition unless the model's card will have the licences and known issues it must have.
+
+    Said before the training, since the registry takes no model without.
+    """
+    if not any(issue.strip() for issue in known_issues):
+        raise FailedPrecondition(
+            "a model's card says what is wrong with it: give --known-issue, 'none known' where nothing is"
+        )
+    unstated = sorted({origin.source for origin, _, _ in sequences.sources() if not origin.licence.strip()})
+    if unstated:
+        more = f" and {len(unstated) - _NAMED:,} more" if len(unstated) > _NAMED else ""
+        raise FailedPrecondition(
+            f"the data does not say the licence of {', '.join(unstated[:_NAMED])}{more}, and a model's card must "
+            "name it: build the corpus with --licence, such as --licence 'own work', in a new folder"
         )
 
 

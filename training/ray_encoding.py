@@ -22,7 +22,7 @@ class _Encoder:
 
         torch.set_num_threads(threads)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._embedder = Embedder.load(Family.open(family), self._device)
+        self._embedder = Embedder.load(Family.open(family)).to(self._device)
         self._batch = batch
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

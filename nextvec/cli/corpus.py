@@ -28,6 +28,10 @@ def build(
     share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of the documents to take, by a hash of their ids.")
     ] = 1.0,
+    licence: Annotated[
+        str,
+        typer.Option(help="Licence of documents that state none, such as 'own work'; models name it."),
+    ] = "",
     clean: Annotated[bool, typer.Option(help="Drop links, tables, reference lists and id strings.")] = True,
     deduplicate: Annotated[bool, typer.Option(help="Take each document once.")] = True,
     family: FamilyName = "mini",
@@ -39,7 +43,11 @@ def build(
     from training.documents import read_documents, share_of
 
     source = Family.open(family, (artifacts or artifacts_folder()) / "families")
-    read = (document for document in read_documents(*documents) if share_of(document.id, "sample") < share)
+    read = (
+        document
+        for document in read_documents(*documents, licence=licence)
+        if share_of(document.id, "sample") < share
+    )
     done = chunks = 0
     with err.status("reading documents") as status:
         for counts in corpus.build(read, source, out_folder, clean=clean, deduplicate=deduplicate):

@@ -90,6 +90,7 @@ def lvm(
     where = device_of(device, threads)
     with err.status("reading the sequences"):
         sequences, held_out, verdict = _sequences(corpus, validation, source)
+    gate.require_provenance(sequences, known_issue or ())
     gate.require(verdict, allow_non_sequential)
     if verdict.verdict == Verdict.MARGINAL:
         err.print(f"[dim]the data may not be sequential text: {'; '.join(verdict.reasons)}[/]")

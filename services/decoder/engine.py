@@ -38,7 +38,7 @@ class Engine:
     @classmethod
     def load(cls, family: Family, backend: str = "native", slots: int = 32) -> "Engine":
         """Loads a family's parts. Raises FamilyError or WeightsError where they are not usable."""
-        return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family), slots)
+        return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family).packed(), slots)
 
     @property
     def digest(self) -> str:

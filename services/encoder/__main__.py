@@ -90,7 +90,7 @@ async def main() -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")
-    await serve_encoder(settings, family, EncoderEngine(Embedder.load(family)))
+    await serve_encoder(settings, family, EncoderEngine(Embedder.load(family).packed()))
 
 
 if __name__ == "__main__":

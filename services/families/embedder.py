@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Self
 
 import torch
 from tokenizers import Tokenizer
@@ -32,10 +33,9 @@ class Embedder(nn.Module):
         self.register_buffer("scale", torch.ones(dimensions))
 
     @classmethod
-    def load(cls, family: Family, device: str | torch.device = "cpu") -> "Embedder":
+    def load(cls, family: Family) -> "Embedder":
         """Loads the encoder, refusing weights whose SHA-256 differs from the family's record.
 
-        On a CPU its layers are arranged for it, so that it cannot be moved elsewhere afterwards.
         Raises StartupError where a file is missing, corrupt or not of this encoder.
         """
         folder, recipe = family.part("encoder"), family.encoder
@@ -60,9 +60,12 @@ class Embedder(nn.Module):
             statistics = weights.load(folder / recipe.standardise)
             embedder.mean.copy_(torch.from_numpy(statistics["mean"]))
             embedder.scale.copy_(torch.from_numpy(statistics["scale"]))
-        if torch.device(device).type == "cpu":
-            replace(embedder, for_many)
-        return embedder.eval().to(device)
+        return embedder.eval()
+
+    def packed(self) -> Self:
+        """Itself, made fast for single precision on this CPU, and for nothing else afterwards."""
+        replace(self, for_many)
+        return self
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids with the encoder's special tokens, uncut."""

@@ -26,10 +26,11 @@ def test_a_folder_of_text_becomes_chunks_and_as_many_vectors(tmp_path: Path) -> 
     (tmp_path / "texts" / "ferry.txt").write_text(TEXT)
     out = tmp_path / "corpus"
 
-    built = run("build", str(tmp_path / "texts"), "--out", str(out))
+    built = run("build", str(tmp_path / "texts"), "--out", str(out), "--licence", "own work")
     assert (built["documents"], built["chunks"], built["parts"]) == (1, 4, 1)
-    chunks = pq.read_table(out / "part-00000.parquet")["text"].to_pylist()
-    assert len(chunks) == 4
+    rows = pq.read_table(out / "part-00000.parquet").to_pylist()
+    assert len(rows) == 4
+    assert {row["licence"] for row in rows} == {"own work"}
     assert run("encode", str(out))["chunks"] == 4
     assert np.load(out / "part-00000.npy").shape == (4, 768)
 

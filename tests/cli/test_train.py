@@ -39,7 +39,8 @@ def artifacts_in(place):
 
 def arguments(corpus, artifacts, run, *more):
     places = ("--corpus", corpus, "--artifacts", artifacts, "--run", run)
-    return ["train", "lvm", "amn", *places, "--threads", "1", "--device", "cpu", *more]
+    always = ("--threads", "1", "--device", "cpu", "--known-issue", "A toy.")
+    return ["train", "lvm", "amn", *places, *always, *more]
 
 
 def checkpoint_in(run):
@@ -75,7 +76,7 @@ def test_data_without_order_is_refused_or_trained_on_with_a_remark_in_the_card(
     refused = nextvec(*arguments(corpus, artifacts, tmp_path / "run", "--epochs", 0.1))
     assert refused.exit_code == 4
     assert "not sequential text" in refused.stderr
-    more = ("--epochs", 0.1, "--allow-non-sequential", "--known-issue", "A toy.", "--json")
+    more = ("--epochs", 0.1, "--allow-non-sequential", "--json")
     allowed = nextvec(*arguments(corpus, artifacts, tmp_path / "run", *more))
     assert allowed.exit_code == 0, allowed.output
     card = json.loads((artifacts / json.loads(allowed.stdout)["folder"] / "model.json").read_text())
@@ -228,3 +229,17 @@ def test_an_unknown_route_lists_the_known_ones_in_one_line(corpus, artifacts, ne
     result = nextvec(*command)
     assert result.exit_code == 3
     assert result.stderr.startswith("error: no preset 'lvm-os'; have ")
+
+
+def test_a_model_without_provenance_is_refused_before_it_is_trained(corpus, artifacts, nextvec, tmp_path):
+    given = arguments(corpus, artifacts, tmp_path / "run", "--epochs", 0.1)
+    silent = given[: given.index("--known-issue")]
+    refused = nextvec(*silent)
+    assert refused.exit_code == 4
+    assert "give --known-issue, 'none known' where nothing is" in refused.stderr
+    bare = write_corpus(tmp_path / "bare", licence="")
+    refused = nextvec(*arguments(bare, artifacts, tmp_path / "run", "--epochs", 0.1))
+    assert refused.exit_code == 4
+    assert "does not say the licence of toys" in refused.stderr
+    assert "build the corpus with --licence" in refused.stderr
+    assert not (tmp_path / "run").exists()

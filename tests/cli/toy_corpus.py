@@ -12,7 +12,7 @@ from training.corpus import SCHEMA
 SPACE = Family.open("mini").space
 
 
-def write_corpus(folder, documents=60, chunks=20):
+def write_corpus(folder, documents=60, chunks=20, licence="CC0-1.0"):
     """Writes one part of so many documents; returns the folder."""
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def write_corpus(folder, documents=60, chunks=20):
             "text": f"Chunk {position} of {number} says something.",
             "title": "",
             "source": "toys",
-            "licence": "CC0-1.0",
+            "licence": licence,
             "category": "",
         }
         for number in range(documents)

@@ -66,7 +66,7 @@ def done(*arguments):
 def test_five_commands_each_killed_and_called_again_end_in_a_served_model(documents, artifacts, tmp_path):
     corpus, windows, run = tmp_path / "corpus", tmp_path / "windows.npz", tmp_path / "run"
     killed_by = -signal.SIGKILL
-    build = ("corpus", "build", documents, "--out", corpus)
+    build = ("corpus", "build", documents, "--out", corpus, "--licence", "CC0-1.0")
     assert killed(corpus / "part-00000.parquet", *build) == killed_by
     assert not (corpus / "corpus.json").exists()
     done(*build)

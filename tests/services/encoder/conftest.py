@@ -23,7 +23,7 @@ def family():
 
 @pytest.fixture(scope="session")
 def engine(family):
-    return EncoderEngine(Embedder.load(family))
+    return EncoderEngine(Embedder.load(family).packed())
 
 
 @pytest.fixture

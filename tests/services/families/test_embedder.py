@@ -68,3 +68,11 @@ def test_weights_with_another_digest_are_refused(tmp_path):
     family, _, _ = write(tmp_path, {"architecture": "t5", "layers": [-1], "sha256": "0" * 64})
     with pytest.raises(FamilyError, match=r"has SHA-256 .* needs 0000"):
         Embedder.load(family)
+
+
+def test_a_packed_embedder_gives_the_same_vectors(tmp_path):
+    family, _, _ = write(tmp_path, {"architecture": "t5", "layers": [-1]})
+    plain, packed = Embedder.load(family), Embedder.load(family).packed()
+    ids = plain.token_ids(TEXTS)
+    with torch.inference_mode():
+        torch.testing.assert_close(packed.embed(ids), plain.embed(ids), rtol=1e-4, atol=1e-5)
