@@ -65,10 +65,12 @@ def require_provenance(sequences: Sequences, known_issues: Collection[str]) -> N
         )
     unstated = sorted({origin.source for origin, _, _ in sequences.sources() if not origin.licence.strip()})
     if unstated:
-        more = f" and {len(unstated) - _NAMED:,} more" if len(unstated) > _NAMED else ""
+        named = ", ".join(unstated[:_NAMED])
+        if len(unstated) > _NAMED:
+            named += f" and {len(unstated) - _NAMED:,} more"
         raise FailedPrecondition(
-            f"the data does not say the licence of {', '.join(unstated[:_NAMED])}{more}, and a model's card must "
-            "name it: build the corpus with --licence, such as --licence 'own work', in a new folder"
+            f"the data does not say the licence of {named}, and a model's card must name it: build it "
+            "with `corpus build --licence`, such as --licence 'own work', in a new folder"
         )
 
 
