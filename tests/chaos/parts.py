@@ -39,7 +39,7 @@ async def without_redis(stand: Stand) -> list[Result]:
 
 
 async def promoted(stand: Stand) -> list[Result]:
-    """Another model takes a route over under load, and gives it back."""
+    """Another model takes a route over under load, and is taken back."""
     models = stand.artifacts / "lvm" / "models"
     old, new = registry.production(models, _ROUTE), registry.production(models, "transformer")
 
@@ -49,12 +49,15 @@ async def promoted(stand: Stand) -> list[Result]:
     wrong = 0
     async with Load(stand, route=_ROUTE) as load:
         await load.brings(5, like=by(old.name))
-        for folder in (new, old):
-            registry.promote(folder, _ROUTE)
-            await load.brings(5, like=by(folder.name))
+        for name, exchange in (
+            (new.name, lambda: registry.promote(new, _ROUTE)),
+            (old.name, lambda: registry.rollback(models, _ROUTE)),
+        ):
+            exchange()
+            await load.brings(5, like=by(name))
             since = len(load.responses)
             await load.goes_on(10)
-            wrong += sum(not by(folder.name)(response) for _, response in load.responses[since:])
+            wrong += sum(not by(name)(response) for _, response in load.responses[since:])
     return [held("promoted_failed", load.failed), held("promoted_wrong", wrong)]
 
 
