@@ -180,8 +180,8 @@ def from_item(item: ItemError) -> NextvecError:
 
 
 _STATUS_LOST = "Internal error from Core"
-"""What grpc.aio says of a call that the server ended while a request was being written. Nothing ran amiss
-inside; the status that the server gave is overwritten (https://github.com/grpc/grpc/issues/36066)."""
+"""What grpc.aio says of a call that the server ended while a request was being written, in place of the
+status that the server gave, which cannot be told then (https://github.com/grpc/grpc/issues/36066)."""
 
 
 def from_rpc(error: grpc.RpcError, stage: str) -> NextvecError:

@@ -17,6 +17,7 @@ FORBIDDEN = {
     "services": ("gateway", "training", "benchmarks", "nextvec.cli"),
     "training": ("gateway", "benchmarks", "nextvec.cli"),
     "services/families": tuple(f"services.{stage}" for stage in STAGES),
+    "services/layers": (*(f"services.{stage}" for stage in STAGES), "services.families"),
     **{
         f"services/{stage}": tuple(f"services.{other}" for other in STAGES if other != stage)
         for stage in STAGES

@@ -1,18 +1,20 @@
 """Lets a model be trained on data of known origin that is a sequence; on other sequences with a remark."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from nextvec.errors import FailedPrecondition
+from services.lvm import intake
+from services.lvm.registry import Source
 from training import coherence, corpus, is_a
 from training.coherence import Report, Verdict
 from training.coherence_check import RUN, RUNS, check_vectors
 from training.sequences import Sequences
 
-_NAMED = 3  # sources in a message
+_NAMED = 3  # of what is missing, in a message
 
 
 class NotSequential(FailedPrecondition):
@@ -54,23 +56,21 @@ def require(report: Report, allowed: bool) -> None:
         )
 
 
-def require_provenance(sequences: Sequences, known_issues: Collection[str]) -> None:
-    """Raises FailedPrecondition unless the model's card will have the licences and known issues it must have.
+def require_provenance(sequences: Sequences, known_issues: Sequence[str]) -> None:
+    """Raises FailedPrecondition where the model's card could not say what the registry asks of it.
 
-    Said before the training, since the registry takes no model without.
+    Said before the training, not after it.
     """
-    if not any(issue.strip() for issue in known_issues):
+    sources = [
+        Source(origin.source, origin.licence, documents, chunks)
+        for origin, documents, chunks in sequences.sources()
+    ]
+    missing = [*intake.unsaid_of_data(sources), *intake.unsaid_of_faults(known_issues)]
+    if missing:
+        more = f"; and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
         raise FailedPrecondition(
-            "a model's card says what is wrong with it: give --known-issue, 'none known' where nothing is"
-        )
-    unstated = sorted({origin.source for origin, _, _ in sequences.sources() if not origin.licence.strip()})
-    if unstated:
-        named = ", ".join(unstated[:_NAMED])
-        if len(unstated) > _NAMED:
-            named += f" and {len(unstated) - _NAMED:,} more"
-        raise FailedPrecondition(
-            f"the data does not say the licence of {named}, and a model's card must name it: build it "
-            "with `corpus build --licence`, such as --licence 'own work', in a new folder"
+            f"the model's card could not say {'; '.join(missing[:_NAMED])}{more}: give --known-issue, and build "
+            "the corpus of data without a licence with --licence, such as 'own work', in a new folder"
         )
 
 

@@ -1,8 +1,8 @@
 """A draft of a text that greedy decoding is about to write: guesses that one decoder pass can verify.
 
 A correction mostly rewrites the hypothesis it corrects, or goes back to an earlier one, so these are its
-drafts. Guesses cost little, for a pass over several tokens reads the weights once; wrong ones are thrown
-away, so that the text is the one that greedy decoding would have written.
+drafts. A pass over several tokens costs less than a pass for each, for it reads the weights once; wrong
+guesses are thrown away, so that the text is the one that greedy decoding would have written.
 """
 
 import math
@@ -13,6 +13,8 @@ REACH = 8
 
 _RIGHT_AT_FIRST, _WEIGHT_AT_FIRST = 0.5, 3.0
 """Share of guesses taken to be right before any has been verified, and of how many that is worth."""
+
+_SUREST = 0.99  # no verdicts make a guess certain
 
 _MEMORY = 0.85
 """What the verdict on a guess still counts after the next one."""
@@ -62,11 +64,15 @@ class Drafts:
         self._hits = _RIGHT_AT_FIRST * _WEIGHT_AT_FIRST
         self._verdicts = _WEIGHT_AT_FIRST
 
-    def likely(self, chance: float) -> int:
-        """How many guesses on all of them are right with at least this chance, by the verdicts so far."""
-        if not self.guesses(1) or chance >= 1:
+    def likely(self, chance: float, most: int) -> int:
+        """How many guesses on all of them are right with at least this chance, by the verdicts so far.
+
+        At most `most`, and no more than there are.
+        """
+        if chance >= 1:
             return 0
-        return int(math.log(chance) / math.log(self._hits / self._verdicts))
+        right = min(self._hits / self._verdicts, _SUREST)
+        return min(int(math.log(chance) / math.log(right)), len(self.guesses(most)))
 
     def guesses(self, count: int) -> list[int]:
         """The next tokens as the best draft has them, at most `count`."""

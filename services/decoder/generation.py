@@ -152,7 +152,7 @@ class Generation(Generic[Key]):
         if not self._rows:
             return []
         most = self._worth_guessing()
-        guesses = [row.drafts.guesses(min(most, self._limit - 1 - len(row.ids))) for row in self._rows]
+        guesses = [row.drafts.guesses(min(most, self._room(row))) for row in self._rows]
         fed = 1 + max(map(len, guesses))
         tokens = torch.tensor(
             [
@@ -182,7 +182,12 @@ class Generation(Generic[Key]):
         All rows are fed as many tokens, hence the mean of what is good for each.
         """
         rows = len(self._rows)
-        return sum(row.drafts.likely(rows / (rows + FREE_TOKENS)) for row in self._rows) // rows
+        chance = rows / (rows + FREE_TOKENS)
+        return sum(row.drafts.likely(chance, self._room(row)) for row in self._rows) // rows
+
+    def _room(self, row: _Row[Key]) -> int:
+        """Guesses after which the text would be as long as it may get."""
+        return self._limit - 1 - len(row.ids)
 
     def _accept(self, row: _Row[Key], guessed: list[int], likeliest: list[int]) -> None:
         """Takes the token after the last one, and each one after a guess that was right."""

@@ -41,12 +41,12 @@ class Inversion(nn.Module):
     def replace_layers(self, reading: Make, writing: Make) -> None:
         """Replaces the linear layers: the encoder's by `reading`, all after them by `writing`.
 
-        What unfolds vectors stays exact: it runs once a text, and everything after depends on it.
+        What unfolds vectors stays as it is, which is exact. Where the output layer is tied to the token
+        embeddings, these stay beside what is made of it, for look-ups.
         """
         replace(self.encoder, reading)
         replace(self.decoder, writing)
         self.head = writing(cast(nn.Linear, self.head))
-        replace(self, for_few)
 
     def next_tokens(self, states: Tensor) -> list[list[int]]:
         """Decoder states [n, w, width] → the likeliest next token of each, n rows of w.
@@ -133,4 +133,6 @@ def _projection(checkpoint: Checkpoint, name: str) -> nn.Sequential:
         layer = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
         layer.load_state_dict({"weight": weight, "bias": bias})
         layers.append(layer)
-    return nn.Sequential(layers[0], nn.GELU(), layers[1]).requires_grad_(False)
+    projection = nn.Sequential(layers[0], nn.GELU(), layers[1]).requires_grad_(False)
+    replace(projection, for_few)
+    return projection

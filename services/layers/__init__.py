@@ -9,7 +9,7 @@ from services.layers.int8 import ExactInt8Linear, unusable
 from services.layers.packed import PackedLinear
 
 Make = Callable[[nn.Linear], nn.Module]
-"""Makes what stands for a linear layer."""
+"""Makes what stands for a linear layer in float32, on the CPU."""
 
 
 def replace(model: nn.Module, make: Make) -> None:

@@ -5,9 +5,11 @@ a scale a token: a token's states do not depend on what else is in its pass, be 
 far off, or a wrong guess.
 
 An activation is one code of 8 bits, or the sum of several, each on a finer scale for what those before it
-leave. All codes go through one multiplication as rows of their own, which reads the weights once. With three
-codes nothing is lost that single precision keeps: sums of codes are exact, and what the last code rounds off
-is less than single precision rounds off itself.
+leave. All codes go through one multiplication as rows of their own, which reads the weights once. Sums of
+codes are exact, and three codes tell 2**-24 of a token's largest activation, so that a product errs no more
+than single precision's does where no single activation towers over the others: the relative error of a row
+of 768 is 1.6e-7 where single precision has 3.1e-7, and 1.1e-6 where one activation is a thousand times as
+large as the rest.
 
 The multiplication is torch's own (fbgemm). CPU time of 40 layers of 768 to 3072, one core of an EPYC with
 VNNI and without AMX, in ms by tokens:
@@ -30,6 +32,9 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+
+# There is no other way to weights for this multiplication yet.
+warnings.filterwarnings("ignore", "torch.quantize_per_tensor.*deprecated", UserWarning)
 
 _LARGEST = 127
 _ZERO = 128  # activations are unsigned on the way, as the instructions want them: this code stands for 0
@@ -60,12 +65,9 @@ class Int8Linear(nn.Module):
         self._bias = None if bias is None else bias.detach()
         codes, scales = _rounded(weight)
         zeros = torch.zeros(len(scales), dtype=torch.long)
-        with warnings.catch_warnings():
-            # torch calls the type deprecated; there is no other way to weights for this multiplication yet.
-            warnings.simplefilter("ignore")
-            quantised = torch._make_per_channel_quantized_tensor(
-                codes.to(torch.int8), scales[:, 0].double(), zeros, 0
-            )
+        quantised = torch._make_per_channel_quantized_tensor(
+            codes.to(torch.int8), scales[:, 0].double(), zeros, 0
+        )
         self._packed = torch.ops.quantized.linear_prepack(quantised, None)
         self._powers = torch.tensor([0.0, *(float(_FINER) ** power for power in range(self.CODES))])
 
@@ -93,7 +95,7 @@ class WideLinear(Int8Linear):
 
 
 class ExactInt8Linear(Int8Linear):
-    """The same with all that single precision has of an activation: exact where the weights are in 8 bits."""
+    """The same with as much of an activation as single precision has: exact where weights are in 8 bits."""
 
     CODES = 3
 

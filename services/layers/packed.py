@@ -6,7 +6,7 @@ time of 40 layers of 768 to 3072, more than any cache holds, one core of an EPYC
 | layer | 1 | 2 | 4 | 8 | 32 | 64 |
 |---|---|---|---|---|---|---|
 | `torch.nn.Linear` | 22 | 40 | 30 | 37 | 79 | 135 |
-| laid out for oneDNN | 15 | 20 | 20 | 24 | 43 | 65 |
+| laid out for oneDNN | 14 | 21 | 21 | 24 | 42 | 65 |
 """
 
 from typing import Self

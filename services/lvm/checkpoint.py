@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,14 @@ from torch import nn
 
 from nextvec import weights
 from nextvec.errors import NotFound, WrongSpace
+from nextvec.logs import get_log
 from nextvec.plugins import PluginFolder
 from nextvec.vectors import Array, unit
 from nextvec.weights import WeightsError
 from services.lvm import serving
 from services.lvm.registry import PROBE, WEIGHTS, ModelCard, ModelError
+
+log = get_log(__name__)
 
 ARCHITECTURES = PluginFolder("services.lvm.models", "LVM architecture")
 CONTEXT = 5
@@ -126,10 +130,8 @@ def load(folder: Path, space: str | None = None, device: str = "cpu") -> tuple[n
             f"{card.parameters:,}; the card or the architecture {card.architecture!r} was changed"
         )
     model.to(device).eval()
-    if torch.device(device).type == "cpu":
-        serving.prepare(model)
     _require_probe(model, probe, card)
-    return model, card
+    return (_prepared(model, probe, card) if torch.device(device).type == "cpu" else model), card
 
 
 def hyperparameters_of(architecture: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +146,18 @@ def _fill(model: nn.Module, path: Path) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{path} does not fit the architecture of its card: {reason[:300]}") from error
+
+
+def _prepared(model: nn.Module, probe: Mapping[str, Array], card: ModelCard) -> nn.Module:
+    """The model made fast, where that gives the same; an architecture may ask more than is replaced."""
+    fast = deepcopy(model)
+    try:
+        serving.prepare(fast)
+        _require_probe(fast, probe, card)
+    except Exception as error:
+        log.warning("model served as it is, not made faster", model=card.name, reason=str(error))
+        return model
+    return fast
 
 
 def _require_probe(model: nn.Module, probe: Mapping[str, Array], card: ModelCard) -> None:

@@ -4,11 +4,11 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from services.lvm import checkpoint
-from services.lvm.registry import CARD, PROBE, WEIGHTS, ModelCard, ModelError
+from services.lvm.registry import CARD, PROBE, WEIGHTS, ModelCard, ModelError, Source
 
 NONE_KNOWN = "none known"
 """What a card says whose model has no known issue; saying nothing is not the same."""
@@ -55,9 +55,20 @@ def require_provenance(card: ModelCard) -> None:
 
 
 def _missing(card: ModelCard) -> Iterator[str]:
-    if not card.trained_on:
+    yield from unsaid_of_data(card.trained_on)
+    if not card.config:
+        yield "how it was trained (config)"
+    figures = [value for value in card.metrics.values() if isinstance(value, int | float)]
+    if not figures or not all(map(math.isfinite, figures)):
+        yield "how good it is (metrics, finite numbers)"
+    yield from unsaid_of_faults(card.known_issues)
+
+
+def unsaid_of_data(trained_on: Sequence[Source]) -> Iterator[str]:
+    """What a card must say of its model's training data, and does not."""
+    if not trained_on:
         yield "what it was trained on (trained_on)"
-    for number, source in enumerate(card.trained_on):
+    for number, source in enumerate(trained_on):
         for field in ("source", "licence"):
             value = getattr(source, field)
             if not (isinstance(value, str) and value.strip()):
@@ -66,10 +77,9 @@ def _missing(card: ModelCard) -> Iterator[str]:
             value = getattr(source, field)
             if not (isinstance(value, int) and value > 0):
                 yield f"how many {field} it was trained on (trained_on[{number}].{field})"
-    if not card.config:
-        yield "how it was trained (config)"
-    figures = [value for value in card.metrics.values() if isinstance(value, int | float)]
-    if not figures or not all(map(math.isfinite, figures)):
-        yield "how good it is (metrics, finite numbers)"
-    if not [issue for issue in card.known_issues if str(issue).strip()]:
+
+
+def unsaid_of_faults(known_issues: Sequence[str]) -> Iterator[str]:
+    """What a card must say of what is wrong with its model, and does not."""
+    if not [issue for issue in known_issues if str(issue).strip()]:
         yield f"what is wrong with it (known_issues; '{NONE_KNOWN}' where nothing is)"

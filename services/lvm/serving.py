@@ -1,11 +1,11 @@
 """Makes a model that will only predict faster, without changing what it predicts.
 
 torch's recurrent and attention modules keep their weights to themselves; here they become linear layers,
-which `services.layers` makes fast. The golden probe is put to the model as it comes out of this.
+which `services.layers` makes fast. Only what the architectures use is replaced, and the golden probe is put
+to the model as it comes out of this: one that cannot be run so, or gives something else, is served as it is.
 """
 
-from collections.abc import Callable
-from typing import cast
+from typing import TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,21 @@ def prepare(model: nn.Module) -> None:
     """Replaces what can be replaced in a model on the CPU, in place."""
     for module in list(model.modules()):
         for name, part in list(module.named_children()):
-            for kind, stand_in in _STAND_INS:
-                if isinstance(part, kind):
-                    setattr(module, name, stand_in(part))
+            if _is_plain_recurrent(part):
+                setattr(module, name, _Recurrent(part))
+            elif _is_plain_attention(part):
+                setattr(module, name, _Attention(part))
     replace(model, for_few)
+
+
+def _is_plain_recurrent(part: nn.Module) -> TypeGuard[nn.RNNBase]:
+    plain = isinstance(part, nn.LSTM | nn.GRU) and part.batch_first and part.bias
+    return plain and not part.bidirectional and not part.proj_size
+
+
+def _is_plain_attention(part: nn.Module) -> TypeGuard[nn.MultiheadAttention]:
+    plain = isinstance(part, nn.MultiheadAttention) and part.batch_first and not part.add_zero_attn
+    return plain and part.in_proj_weight is not None and part.in_proj_bias is not None and part.bias_k is None
 
 
 class _Gates(nn.Module):
@@ -70,13 +81,18 @@ class _LstmLayer(_Gates):
 
 
 class _GruLayer(_Gates):
+    def __init__(self, recurrent: nn.RNNBase, layer: int):
+        super().__init__(recurrent, layer)
+        self.at_rest = cast(nn.Linear, self.state).bias.detach()  # what comes of a state of zeros
+
     def step(self, inputs: Tensor, carried: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         width = inputs.shape[1] // 3
-        state = carried[0] if carried else inputs.new_zeros(len(inputs), width)
         gates, new = inputs.split((2 * width, width), 1)
-        held, held_new = self.state(state).split((2 * width, width), 1)
-        reset, keep = held.add_(gates).sigmoid_().chunk(2, 1)
-        state = torch.lerp(held_new.mul_(reset).add_(new).tanh_(), state, keep)
+        held = self.state(carried[0]) if carried else self.at_rest.expand_as(inputs)
+        held_gates, held_new = held.split((2 * width, width), 1)
+        reset, keep = (held_gates + gates).sigmoid_().chunk(2, 1)
+        new = (held_new * reset).add_(new).tanh_()
+        state = torch.lerp(new, carried[0], keep) if carried else new * (1 - keep)
         return state, state
 
 
@@ -105,9 +121,22 @@ class _Attention(nn.Module):
         self.out: nn.Module = _linear(attention.out_proj.weight, attention.out_proj.bias)
 
     def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **_: object
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: None = None,
+        need_weights: bool = False,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
     ) -> tuple[Tensor, None]:
-        """query [B, T, W], key and value the same [B, S, W] → [B, T, W]; True in `attn_mask` [T, S] bars."""
+        """query [B, T, W], key and value the same [B, S, W] → [B, T, W]; True in `attn_mask` [T, S] bars.
+
+        Raises NotImplementedError for what none of the architectures asks.
+        """
+        floating = attn_mask is not None and attn_mask.dtype != torch.bool
+        if key is not value or key_padding_mask is not None or need_weights or floating:
+            raise NotImplementedError("keys that are no values, padding, weights or a mask of numbers")
         queries = self._split(self.query(query))
         keys, values = (self._split(part) for part in self.memory(key).chunk(2, 2))
         attend = None if attn_mask is None else ~attn_mask
@@ -117,12 +146,6 @@ class _Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """[B, T, W] → [B, heads, T, W / heads]."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-
-_STAND_INS: tuple[tuple[type[nn.Module], Callable[..., nn.Module]], ...] = (
-    (nn.RNNBase, _Recurrent),
-    (nn.MultiheadAttention, _Attention),
-)
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -236,10 +236,12 @@ def test_a_model_without_provenance_is_refused_before_it_is_trained(corpus, arti
     silent = given[: given.index("--known-issue")]
     refused = nextvec(*silent)
     assert refused.exit_code == 4
-    assert "give --known-issue, 'none known' where nothing is" in refused.stderr
+    assert "what is wrong with it (known_issues; 'none known' where nothing is): give --known-issue" in (
+        refused.stderr
+    )
     bare = write_corpus(tmp_path / "bare", licence="")
     refused = nextvec(*arguments(bare, artifacts, tmp_path / "run", "--epochs", 0.1))
     assert refused.exit_code == 4
-    assert "does not say the licence of toys" in refused.stderr
-    assert "`corpus build --licence`" in refused.stderr
+    assert "the licence of its training data" in refused.stderr
+    assert "data without a licence with --licence" in refused.stderr
     assert not (tmp_path / "run").exists()

@@ -64,17 +64,25 @@ def test_without_a_text_there_are_no_guesses():
 
 
 def test_as_many_guesses_are_likely_as_have_been_right():
-    drafts = Drafts(range(5, 30))
-    at_first = drafts.likely(0.2)
+    drafts = Drafts(range(5, 60))
+    at_first = drafts.likely(0.2, 30)
     for token in range(5, 15):
         drafts.observe(token)
-    assert drafts.likely(0.2) > 2 * at_first > 0
-    assert drafts.likely(0.8) < drafts.likely(0.2)
+    assert drafts.likely(0.2, 30) > 2 * at_first > 0
+    assert drafts.likely(0.8, 30) < drafts.likely(0.2, 30)
     for token in range(100, 110):
         drafts.observe(token)
-    assert drafts.likely(0.2) < at_first
+    assert drafts.likely(0.2, 30) < at_first
+
+
+def test_no_more_guesses_are_likely_than_there_are():
+    drafts = Drafts(range(1000))
+    for token in range(995):
+        drafts.observe(token)
+    assert drafts.likely(0.5, 30) == 5
+    assert drafts.likely(0.5, 3) == 3
 
 
 def test_nothing_is_likely_without_a_draft_nor_certain_with_one():
-    assert Drafts().likely(0.2) == 0
-    assert Drafts([5, 6, 7]).likely(1.0) == 0
+    assert Drafts().likely(0.2, 30) == 0
+    assert Drafts([5, 6, 7]).likely(1.0, 30) == 0

@@ -67,13 +67,25 @@ def test_a_bias_is_added_once(kind):
     torch.testing.assert_close(difference, layer.bias.expand(3, 8), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("half", [torch.float16, torch.float32])
-def test_weights_are_known_to_have_8_bits_or_more(half):
+@pytest.mark.parametrize("scale_type", [torch.float16, torch.float32])
+def test_weights_are_known_to_have_8_bits_or_more(scale_type):
     torch.manual_seed(0)
     codes = torch.randint(-127, 128, (64, 48)).float()
     codes[:, 0] = 127
     codes[3] = 0
-    weight = codes * torch.rand(64, 1).to(half).float()
+    weight = codes * torch.rand(64, 1).to(scale_type).float()
     assert ExactInt8Linear.holds(weight)
     weight[5, 7] *= 1.001
     assert not ExactInt8Linear.holds(weight)
+
+
+@needs_vnni
+@pytest.mark.parametrize(("outlier", "most"), [(1.0, 1e-6), (1e3, 1e-5)])
+def test_one_large_activation_takes_little_from_the_others(outlier, most):
+    torch.manual_seed(0)
+    codes, x = torch.randint(-127, 128, (64, 768)), torch.randn(8, 768)
+    codes[:, 0] = 127
+    x[:, 5] *= outlier
+    weight = codes * torch.rand(64, 1)
+    exact = x.double() @ weight.double().T
+    assert (ExactInt8Linear(weight)(x) - exact).norm() < most * exact.norm()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from services.lvm import checkpoint, serving
-from tests.services.lvm.toys import SIZES, toy_model
+from tests.services.lvm.toys import SIZES, SPACE, save_toy, toy_model
 
 
 @pytest.mark.parametrize("architecture", SIZES)
@@ -21,7 +21,7 @@ def test_a_prepared_model_predicts_the_same(architecture, batch):
     serving.prepare(model)
     found = checkpoint.predict(model, contexts)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
-    kinds = (nn.Linear, nn.RNNBase, nn.MultiheadAttention)
+    kinds = (nn.RNNBase, nn.MultiheadAttention)
     assert not any(isinstance(module, kinds) for module in model.modules())
 
 
@@ -33,3 +33,55 @@ def test_attention_keeps_what_its_mask_bars_out_of_sight():
     wanted = model[0](x, x, x, attn_mask=future, need_weights=False)[0]
     serving.prepare(model)
     torch.testing.assert_close(model[0](x, x, x, attn_mask=future, need_weights=False)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        nn.RNN(8, 8, batch_first=True),
+        nn.GRU(8, 8),
+        nn.LSTM(8, 8, batch_first=True, bidirectional=True),
+        nn.LSTM(8, 8, batch_first=True, proj_size=4),
+        nn.GRU(8, 8, batch_first=True, bias=False),
+    ],
+)
+def test_a_recurrent_module_of_another_kind_stays_as_it_is(part):
+    model = nn.ModuleList([part]).eval()
+    x = torch.randn(2, 5, 8)
+    wanted = model[0](x)[0]
+    serving.prepare(model)
+    torch.testing.assert_close(model[0](x)[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_first": False},
+        {"batch_first": True, "bias": False},
+        {"batch_first": True, "kdim": 8, "vdim": 4},
+    ],
+)
+def test_attention_of_another_kind_stays_as_it_is(options):
+    model = nn.ModuleList([nn.MultiheadAttention(8, 2, **options)]).eval()
+    serving.prepare(model)
+    assert type(model[0]) is nn.MultiheadAttention
+
+
+class OwnLayers(nn.Module):
+    """Reads what a stand-in does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(768, 2, 8, batch_first=True), 1)
+
+    def forward(self, context):
+        return self.encoder(context)[:, -1]
+
+
+def test_a_model_that_asks_more_than_is_replaced_is_served_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "build", lambda architecture, hyperparameters=None: OwnLayers().eval())
+    folder = save_toy(tmp_path, "transformer")
+    model, _ = checkpoint.load(folder, SPACE)
+    assert type(model.encoder.layers[0].self_attn) is nn.MultiheadAttention
+    context = np.random.default_rng(3).standard_normal((2, 5, 768), dtype=np.float32)
+    assert np.isfinite(checkpoint.predict(model, context)).all()
