@@ -69,8 +69,8 @@ def require_provenance(sequences: Sequences, known_issues: Sequence[str]) -> Non
     if missing:
         more = f"; and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
         raise FailedPrecondition(
-            f"the model's card could not say {'; '.join(missing[:_NAMED])}{more}: give --known-issue, and build "
-            "the corpus of data without a licence with --licence, such as 'own work', in a new folder"
+            f"the model's card could not say {'; '.join(missing[:_NAMED])}{more}: give --known-issue, and "
+            "build the corpus of data without a licence with --licence, such as 'own work', in a new folder"
         )
 
 
