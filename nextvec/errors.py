@@ -198,6 +198,8 @@ def from_rpc(error: grpc.RpcError, stage: str) -> NextvecError:
     metadata = dict(pairs)
     default = _CLASSES.get(status)
     if default is None:
+        if status is grpc.StatusCode.UNIMPLEMENTED:
+            return InternalError(f"{stage} does not know the call: another server, or version, answers there")
         return InternalError(f"{stage} answered {status.name}: {details}")
     if KIND_KEY in metadata:
         delay = int(metadata.get(RETRY_DELAY_KEY, "0"))

@@ -85,7 +85,8 @@ def build(
             ids, texts = table["document_id"].to_pylist(), table["text"].to_pylist()
             if not intake.replay(remaining, counts, ids, texts):
                 raise CorpusError(
-                    f"the documents of {path} have changed since it was written; build into an empty folder"
+                    f"the documents of {path} have changed since it was written, or what is said of them, "
+                    "such as --licence; build into an empty folder"
                 )
         else:
             rows, counts = intake.take(remaining, DOCUMENTS_PER_PART, CHUNKS_PER_PART)

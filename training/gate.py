@@ -65,13 +65,19 @@ def require_provenance(sequences: Sequences, known_issues: Sequence[str]) -> Non
         Source(origin.source, origin.licence, documents, chunks)
         for origin, documents, chunks in sequences.sources()
     ]
-    missing = [*intake.unsaid_of_data(sources), *intake.unsaid_of_faults(known_issues)]
-    if missing:
-        more = f"; and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
-        raise FailedPrecondition(
-            f"the model's card could not say {'; '.join(missing[:_NAMED])}{more}: give --known-issue, and "
-            "build the corpus of data without a licence with --licence, such as 'own work', in a new folder"
-        )
+    for missing, remedy in (
+        (intake.unsaid_of_faults(known_issues), "give --known-issue"),
+        (
+            intake.unsaid_of_data(sources),
+            "build the corpus with --licence, such as 'own work', in a new folder",
+        ),
+    ):
+        found = list(missing)
+        if found:
+            more = f"; and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
+            raise FailedPrecondition(
+                f"the model's card could not say {'; '.join(found[:_NAMED])}{more}: {remedy}"
+            )
 
 
 def issues(report: Report) -> tuple[str, ...]:

@@ -36,6 +36,11 @@ class Counts:
     origins: list[list[object]] = field(default_factory=list)
     digest: str = ""
 
+    @property
+    def without_licence(self) -> int:
+        """Kept documents that state no licence."""
+        return sum(int(str(documents)) for _, licence, _, documents, _ in self.origins if not licence)
+
 
 class Intake:
     """Takes documents in, one run after another, and remembers those it has seen."""

@@ -45,7 +45,7 @@ def build(
     from training.bank import build_bank, build_bank_of_corpus
 
     if bool(folder) == bool(corpus):
-        raise InvalidInput("give either documents or --corpus, and not both")
+        raise InvalidInput("give documents or --corpus, one of the two")
 
     source = Family.open(family, (artifacts or artifacts_folder()) / "families")
     target = out_folder or source.part("bank")
@@ -66,3 +66,4 @@ def build(
     index = record.index
     found = "exact search" if index.kind == "exact" else f"approximate search, recall {index.recall:.3f}"
     out.print(f"{target}: {size}, {found}, {record.id}", soft_wrap=True)
+    err.print("[dim]a system that runs keeps its bank until it is started again[/]")

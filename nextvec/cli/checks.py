@@ -168,11 +168,14 @@ def _models(family: Family, models: Path) -> Iterator[Finding]:
 
 
 def _bank(family: Family) -> Finding:
+    own = os.environ.get(variable("bank"))
     remedy = "nextvec bank build artifacts/samples/articles, or a folder of yours"
+    if own:
+        remedy = f"nextvec bank build DOCUMENTS --out {own}, or correct {variable('bank')}"
     try:
         from services.snap.bank import Bank
 
-        bank = Bank.open(family.part("bank"), family.space)
+        bank = Bank.open(Path(own) if own else family.part("bank"), family.space)
     except NextvecError as error:
         return Finding("snap", "bank", error.message, remedy)
     except ImportError as error:

@@ -48,11 +48,17 @@ def build(
         for document in read_documents(*documents, licence=licence)
         if share_of(document.id, "sample") < share
     )
-    done = chunks = 0
+    done = chunks = unstated = 0
     with err.status("reading documents") as status:
         for counts in corpus.build(read, source, out_folder, clean=clean, deduplicate=deduplicate):
             done, chunks = done + counts.documents, chunks + counts.chunks
+            unstated += counts.without_licence
             status.update(f"{done:,} documents, {chunks:,} chunks")
+    if unstated:
+        err.print(
+            f"[dim]{unstated:,} documents state no licence, without which no model is trained on them; "
+            "--licence states one[/]"
+        )
     figures = {"documents": done, "chunks": chunks, "parts": len(corpus.parts(out_folder))}
     _report(out_folder, figures, as_json)
 

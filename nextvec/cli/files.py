@@ -31,8 +31,10 @@ def read_vectors(path: Path, family: Family) -> tuple[Array, str]:
     """Vectors of a .npy file, checked, and their space: as the record beside it says, else the family's."""
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InvalidInput(f"{path} is not a .npy file of numbers: {error}") from None
+    except (ValueError, EOFError):
+        raise InvalidInput(
+            f"{path} is not a .npy file of numbers; `nextvec encode` makes one of texts"
+        ) from None
     if array.dtype.kind != "f" or array.ndim not in (1, 2, 3) or array.shape[-1] != family.dimensions:
         raise InvalidInput(
             f"{path} is {array.dtype} {list(array.shape)}; must be floating-point [..., {family.dimensions}]"

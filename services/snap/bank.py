@@ -90,9 +90,9 @@ class Bank:
         for name in FILES:
             path = folder / name
             if not path.is_file():
-                raise BankError(f"{path} is missing; {_REMEDY}")
+                raise BankError(f"{path} is missing; {_remedy(folder)}")
             if weights.sha256(path) != record.sha256[name]:
-                raise BankError(f"{path} does not have the SHA-256 of {RECORD}; {_REMEDY}")
+                raise BankError(f"{path} does not have the SHA-256 of {RECORD}; {_remedy(folder)}")
         try:
             # A plain view of the mapped file: every slice of a numpy.memmap would be one again, and slow.
             vectors = np.asarray(np.load(folder / "vectors.npy", mmap_mode="r"))
@@ -102,7 +102,7 @@ class Bank:
             index = Index.read(folder / "index.faiss", vectors, record.index)
         except ValueError as error:  # pyarrow's own are ValueErrors
             raise BankError(
-                f"the files of bank {folder} do not belong together: {error}; {_REMEDY}"
+                f"the files of bank {folder} do not belong together: {error}; {_remedy(folder)}"
             ) from error
         return cls(record, vectors, index, texts)
 
@@ -137,7 +137,8 @@ class Bank:
         return entries[::-1]
 
 
-_REMEDY = "build the bank again: nextvec bank build FOLDER"
+def _remedy(folder: Path) -> str:
+    return f"build it again: nextvec bank build DOCUMENTS --out {folder}"
 
 
 def read_record(folder: Path) -> BankRecord:
@@ -151,6 +152,6 @@ def read_record(folder: Path) -> BankRecord:
             raise ValueError(f"sha256 must name {', '.join(FILES)}")
         return BankRecord(sources=sources, sha256=digests, index=index, **record)
     except FileNotFoundError:
-        raise BankError(f"no bank in {folder}: {path} is missing; {_REMEDY}") from None
+        raise BankError(f"no bank in {folder}: {path} is missing; {_remedy(folder)}") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BankError(f"{path} is not a bank's record ({error!r}); {_REMEDY}") from error
+        raise BankError(f"{path} is not a bank's record ({error!r}); {_remedy(folder)}") from error

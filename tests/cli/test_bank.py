@@ -56,4 +56,4 @@ def test_documents_and_a_corpus_together_are_refused_and_so_is_neither(nextvec, 
     for arguments in ([documents, "--corpus", tmp_path], []):
         result = nextvec("bank", "build", *arguments, "--out", tmp_path / "bank")
         assert result.exit_code == 3
-        assert "either documents or --corpus" in result.stderr
+        assert "documents or --corpus, one of the two" in result.stderr

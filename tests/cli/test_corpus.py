@@ -50,3 +50,12 @@ def test_a_file_that_is_no_document_is_refused_in_one_line(tmp_path: Path) -> No
     )
     assert result.exit_code == 3
     assert "bad.jsonl:1" in result.stderr
+
+
+def test_documents_without_a_licence_are_said_to_be_of_no_use_for_training(tmp_path: Path) -> None:
+    (tmp_path / "ferry.txt").write_text(TEXT)
+    arguments = ["corpus", "build", str(tmp_path / "ferry.txt"), "--out"]
+    silent = CliRunner().invoke(app, [*arguments, str(tmp_path / "a")])
+    assert "1 documents state no licence" in silent.stderr
+    stated = CliRunner().invoke(app, [*arguments, str(tmp_path / "b"), "--licence", "own work"])
+    assert "no licence" not in stated.stderr

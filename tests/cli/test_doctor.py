@@ -39,6 +39,13 @@ def test_what_is_there_is_ok_and_what_is_missing_has_a_remedy(doctor):
     assert "is not set" in found["decoder", "redis"]["found"]
 
 
+def test_the_bank_that_is_set_is_the_one_that_is_looked_at(doctor, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEXTVEC_BANK", str(tmp_path / "none"))
+    bank = doctor("--part", "snap")["snap", "bank"]
+    assert f"no bank in {tmp_path / 'none'}" in bank["found"]
+    assert "correct NEXTVEC_BANK" in bank["remedy"]
+
+
 def test_encoder_weights_of_another_model_are_refused_by_their_digest(doctor, tmp_path):
     (tmp_path / "families" / "mini" / "encoder" / "model.safetensors").write_bytes(b"something else")
     weights = doctor("--part", "encoder")["encoder", "weights"]

@@ -243,5 +243,5 @@ def test_a_model_without_provenance_is_refused_before_it_is_trained(corpus, arti
     refused = nextvec(*arguments(bare, artifacts, tmp_path / "run", "--epochs", 0.1))
     assert refused.exit_code == 4
     assert "the licence of its training data" in refused.stderr
-    assert "data without a licence with --licence" in refused.stderr
+    assert "build the corpus with --licence" in refused.stderr
     assert not (tmp_path / "run").exists()

@@ -109,7 +109,7 @@ def test_a_bank_of_another_space_is_refused_with_both_named(folder):
 @pytest.mark.parametrize("name", ["vectors.npy", "index.faiss", "texts.arrow", "bank.json"])
 def test_a_missing_file_is_named_with_the_remedy(folder, name):
     (folder / name).unlink()
-    with pytest.raises(BankError, match=rf"{name} is missing; build the bank again: nextvec bank build"):
+    with pytest.raises(BankError, match=rf"{name} is missing; build it again: nextvec bank build DOC"):
         Bank.open(folder)
 
 
