@@ -48,3 +48,20 @@ def test_a_replica_count_that_is_none_is_refused(nextvec, entry, said):
     result = nextvec("up", "--replicas", entry, "--free-ports")
     assert result.exit_code == 3
     assert said in result.stderr
+
+
+def test_what_is_logged_is_kept_out_of_the_results():
+    code = (
+        "import nextvec.cli.__main__ as command\n"
+        "from nextvec.logs import get_log\n"
+        "def app(**_):\n"
+        "    get_log('x').info('quiet')\n"
+        "    get_log('x').warning('loud')\n"
+        "    print('result')\n"
+        "command.app = app\n"
+        "command.main()"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "result\n"
+    assert "loud" in found.stderr
+    assert "quiet" not in found.stderr
