@@ -1,10 +1,11 @@
 """Long load: far too much of it, on one decoder and on two, and little of it for a long time."""
 
 import asyncio
+import multiprocessing
 import statistics
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
-import grpc
 import numpy as np
 
 from benchmarks.load import Report, Texts, closed_loop, completing, open_loop, resident_mb, watch_health
@@ -29,7 +30,7 @@ async def overload(stand: Stand) -> list[Result]:
         send = completing(client, Texts(SENTENCES, seed=11))
         capacity = (await closed_loop(send, clients=16, seconds=stand.choose(4, 15))).served
         stop = asyncio.Event()
-        watching = asyncio.gather(_memory(stand, stop), _health(stand, stop))
+        watching = asyncio.gather(_memory(stand, stop), _health(stand, seconds))
         # On a machine so busy that nothing is served in time, a few requests are too many as well.
         report = await open_loop(send, rate=_FACTOR * max(capacity, 1), seconds=seconds)
         stop.set()
@@ -114,13 +115,26 @@ async def _memory(stand: Stand, stop: asyncio.Event) -> Mapping[str, list[float]
     return series
 
 
-async def _health(stand: Stand, stop: asyncio.Event) -> list[float]:
-    """Seconds of health checks of the gateway and of every stage."""
+async def _health(stand: Stand, seconds: float) -> list[float]:
+    """Seconds of health checks of the gateway and of every stage.
 
-    async def watch(channel: grpc.aio.Channel) -> list[float]:
-        async with channel:
+    They are asked from a process of its own: that of the load is late itself, as busy as it is.
+    """
+    addresses = [stand.address(name) for name in (_ROUTE, *stand.deployment.replicas)]
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(pool, _watched, addresses, seconds)
+
+
+def _watched(addresses: Sequence[str], seconds: float) -> list[float]:
+    async def watch(address: str, stop: asyncio.Event) -> list[float]:
+        async with open_channel(address) as channel:
             return await watch_health(channel, stop)
 
-    names = [_ROUTE, *stand.deployment.replicas]
-    found = await asyncio.gather(*(watch(open_channel(stand.address(name))) for name in names))
-    return [seconds for series in found for seconds in series]
+    async def watch_all() -> list[float]:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(seconds, stop.set)
+        found = await asyncio.gather(*(watch(address, stop) for address in addresses))
+        return [each for series in found for each in series]
+
+    return asyncio.run(watch_all())
