@@ -1,16 +1,15 @@
 """Long load: far too much of it, on one decoder and on two, and little of it for a long time."""
 
 import asyncio
-import multiprocessing
+import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from benchmarks.load import Report, Texts, closed_loop, completing, open_loop, resident_mb, watch_health
+from benchmarks.load import Report, Texts, closed_loop, completing, open_loop, resident_mb
 from benchmarks.results import Result
-from nextvec.channel import open_channel
 from nextvec.client import AsyncClient
 from tests.chaos.bars import figure, held
 from tests.chaos.stand import HANG_SECONDS, SENTENCES, Stand
@@ -118,23 +117,12 @@ async def _memory(stand: Stand, stop: asyncio.Event) -> Mapping[str, list[float]
 async def _health(stand: Stand, seconds: float) -> list[float]:
     """Seconds of health checks of the gateway and of every stage.
 
-    They are asked from a process of its own: that of the load is late itself, as busy as it is.
+    They are asked by a process of its own: that of the load is late itself, as busy as it is.
     """
     addresses = [stand.address(name) for name in (_ROUTE, *stand.deployment.replicas)]
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(pool, _watched, addresses, seconds)
-
-
-def _watched(addresses: Sequence[str], seconds: float) -> list[float]:
-    async def watch(address: str, stop: asyncio.Event) -> list[float]:
-        async with open_channel(address) as channel:
-            return await watch_health(channel, stop)
-
-    async def watch_all() -> list[float]:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
-        found = await asyncio.gather(*(watch(address, stop) for address in addresses))
-        return [each for series in found for each in series]
-
-    return asyncio.run(watch_all())
+    command = (sys.executable, "-m", "tests.chaos.health", str(seconds), *addresses)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0, "health could not be asked"
+    found: list[float] = json.loads(told)
+    return found
