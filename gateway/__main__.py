@@ -26,7 +26,7 @@ from nextvec.logs import configure_logs, get_log
 from nextvec.metrics import Metrics, Model
 from nextvec.ports import is_loopback
 from nextvec.routes import GATEWAY_SERVICE, ROUTES
-from nextvec.server import Server, Service, run, serve
+from nextvec.server import Server, Service, keep_what_is_loaded, run, serve
 from nextvec.settings import variable
 from nextvec.tracing import start_tracing
 from nextvec.v1.gateway_pb2_grpc import add_GatewayServiceServicer_to_server
@@ -115,6 +115,7 @@ async def main() -> None:
     except (FamilyError, OSError) as error:
         raise StartupError(f"{error}; see {variable('family')} and {variable('artifacts')}") from error
     ports = {route.name: route.port + settings.port_offset for route in ROUTES}
+    keep_what_is_loaded()
     await serve_gateway(settings, cutter, space, ports)
 
 

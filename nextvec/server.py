@@ -110,9 +110,6 @@ async def serve(
     try:
         for server in servers:
             await server.start()
-        # What there is by now stays. Looking through it for garbage stops the loop for a quarter of a second.
-        gc.collect()
-        gc.freeze()
         ready()
         await stop.wait()
         log.info("draining", seconds=settings.drain_seconds)
@@ -124,6 +121,15 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
     log.info("stopped")
+
+
+def keep_what_is_loaded() -> None:
+    """Has the garbage collector leave alone what a server has loaded by now, which stays to its end.
+
+    Looking through all modules and models stops the loop for a quarter of a second each time.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> int:

@@ -15,7 +15,7 @@ from nextvec.family import Family
 from nextvec.logs import configure_logs, get_log
 from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
-from nextvec.server import Server, Service, run, serve
+from nextvec.server import Server, Service, keep_what_is_loaded, run, serve
 from nextvec.settings import StageSettings, variable
 from nextvec.tracing import start_tracing
 from nextvec.v1.decoder_pb2_grpc import add_DecoderServiceServicer_to_server
@@ -98,6 +98,7 @@ async def main() -> None:
         raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(BACKENDS.names())}")
     log.info("decoder backend", backend=settings.backend)
     engine = Engine.load(family, settings.backend, settings.max_batch)
+    keep_what_is_loaded()
     await serve_decoder(settings, family, engine)
 
 

@@ -17,7 +17,7 @@ from nextvec.family import Family
 from nextvec.logs import configure_logs
 from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
-from nextvec.server import Server, Service, run, serve
+from nextvec.server import Server, Service, keep_what_is_loaded, run, serve
 from nextvec.settings import StageSettings
 from nextvec.tracing import start_tracing
 from nextvec.v1.encoder_pb2_grpc import add_EncoderServiceServicer_to_server
@@ -90,7 +90,9 @@ async def main() -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")
-    await serve_encoder(settings, family, EncoderEngine(Embedder.load(family).packed()))
+    engine = EncoderEngine(Embedder.load(family).packed())
+    keep_what_is_loaded()
+    await serve_encoder(settings, family, engine)
 
 
 if __name__ == "__main__":

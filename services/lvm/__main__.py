@@ -15,7 +15,7 @@ from nextvec.family import Family, FamilyError
 from nextvec.logs import configure_logs
 from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
-from nextvec.server import Server, Service, run, serve
+from nextvec.server import Server, Service, keep_what_is_loaded, run, serve
 from nextvec.settings import StageSettings
 from nextvec.tracing import start_tracing
 from nextvec.v1.lvm_pb2_grpc import add_LvmServiceServicer_to_server
@@ -79,6 +79,7 @@ async def main() -> None:
         space = family.space
     except (FamilyError, OSError) as error:
         raise StartupError(str(error)) from error
+    keep_what_is_loaded()
     await serve_lvm(settings, space)
 
 

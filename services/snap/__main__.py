@@ -15,7 +15,7 @@ from nextvec.family import Family, FamilyError
 from nextvec.logs import configure_logs, get_log
 from nextvec.metrics import Metrics, Model
 from nextvec.routes import stage_named
-from nextvec.server import Server, Service, run, serve
+from nextvec.server import Server, Service, keep_what_is_loaded, run, serve
 from nextvec.settings import StageSettings
 from nextvec.tracing import start_tracing
 from nextvec.v1.snap_pb2_grpc import add_SnapServiceServicer_to_server
@@ -71,6 +71,7 @@ async def main() -> None:
         raise StartupError(str(error)) from error
     bank = Bank.open(settings.bank or family.part("bank"), space)
     log.info("bank opened", bank=bank.record.id, entries=len(bank), documents=bank.record.documents)
+    keep_what_is_loaded()
     await serve_snap(settings, bank)
 
 
