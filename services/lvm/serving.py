@@ -5,6 +5,7 @@ which `services.layers` makes fast. Only what the architectures use is replaced,
 to the model as it comes out of this: one that cannot be run so, or gives something else, is served as it is.
 """
 
+from abc import ABC, abstractmethod
 from typing import TypeGuard, cast
 
 import torch
@@ -35,7 +36,7 @@ def _is_plain_attention(part: nn.Module) -> TypeGuard[nn.MultiheadAttention]:
     return plain and part.in_proj_weight is not None and part.in_proj_bias is not None and part.bias_k is None
 
 
-class _Gates(nn.Module):
+class _Gates(nn.Module, ABC):
     """One layer of a recurrent module: what comes of the inputs, and what comes of the state before."""
 
     def __init__(self, recurrent: nn.RNNBase, layer: int):
@@ -56,9 +57,9 @@ class _Gates(nn.Module):
             states.append(carried[0])
         return torch.stack(states, 1)
 
+    @abstractmethod
     def step(self, inputs: Tensor, carried: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """The state [B, W] after a step, and what else is carried on to the next one."""
-        raise NotImplementedError
 
 
 class _LstmLayer(_Gates):
@@ -132,11 +133,14 @@ class _Attention(nn.Module):
     ) -> tuple[Tensor, None]:
         """query [B, T, W], key and value the same [B, S, W] → [B, T, W]; True in `attn_mask` [T, S] bars.
 
-        Raises NotImplementedError for what none of the architectures asks.
+        Raises ValueError for what else torch's module takes, so that a model which asks it fails its probe
+        here and is served as it is.
         """
         floating = attn_mask is not None and attn_mask.dtype != torch.bool
         if key is not value or key_padding_mask is not None or need_weights or floating:
-            raise NotImplementedError("keys that are no values, padding, weights or a mask of numbers")
+            raise ValueError(
+                "attention for serving takes the keys for values, no mask but a boolean one, gives no weights"
+            )
         queries = self._split(self.query(query))
         keys, values = (self._split(part) for part in self.memory(key).chunk(2, 2))
         attend = None if attn_mask is None else ~attn_mask

@@ -105,3 +105,9 @@ def test_a_status_that_was_lost_as_the_call_ended_is_no_fault_inside():
     lost.details = lambda: "Internal error from Core"
     assert type(errors.from_rpc(lost, "encoder")) is errors.StageUnavailable
     assert type(errors.from_rpc(Failed(grpc.StatusCode.INTERNAL), "encoder")) is InternalError
+
+
+def test_a_call_that_is_not_known_there_says_that_another_server_answers():
+    back = errors.from_rpc(Failed(grpc.StatusCode.UNIMPLEMENTED), "the gateway")
+    assert type(back) is InternalError
+    assert back.message == "the gateway does not know the call: another server, or version, answers there"
