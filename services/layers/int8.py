@@ -11,45 +11,38 @@ than single precision's does where no single activation towers over the others: 
 of 768 is 1.6e-7 where single precision has 3.1e-7, and 1.1e-6 where one activation is a thousand times as
 large as the rest.
 
-The multiplication is torch's own (fbgemm). CPU time of 40 layers of 768 to 3072, one core of an EPYC with
-VNNI and without AMX, in ms by tokens:
+The multiplication is `kernel.c` beside this file, which is compiled when the project is installed. Time of
+40 layers of 768 to 3072, more than the second cache holds, two cores of a Xeon with VNNI and AMX, in ms by
+tokens:
 
-| layer | 1 | 2 | 4 | 8 | 32 | 64 |
-|---|---|---|---|---|---|---|
-| single precision (`services.layers.packed`) | 14.3 | 21 | 21 | 24 | 42 | 65 |
-| three codes | 5.0 | 5.8 | 8.5 | 11.6 | 29 | 53 |
-| two codes | 4.6 | 5.2 | 6.3 | 10.0 | 23 | 41 |
-| one code | 3.9 | 4.4 | 5.0 | 6.3 | 16 | 26 |
-
-ONNX Runtime (dynamic 8 bits) and torch's `_weight_int8pack_mm` and oneDNN kernels were measured beside it:
-the first is little faster and would need the decoder written a second time, as a graph with its own cache;
-the others are slower. torch calls the type of the packed weights deprecated, so that another torch may need
-another kernel here.
+KERNEL_TABLE
 """
 
-import warnings
+import ctypes
+from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-# There is no other way to weights for this multiplication yet.
-warnings.filterwarnings("ignore", "torch.quantize_per_tensor.*deprecated", UserWarning)
+try:
+    from services.layers import _kernel as kernel
+except ImportError:
+    kernel = None
 
 _LARGEST = 127
-_ZERO = 128  # activations are unsigned on the way, as the instructions want them: this code stands for 0
-_FINER = 2 * _LARGEST  # steps of a code's scale in one of the code before it
-_LEAST = torch.tensor(1e-30)  # no scale of activations is smaller, so that zeros can be divided by it
-_MULTIPLY = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+_ZERO = 128  # added to weights, which the instructions want unsigned
+_GROUP, _STEP = 64, 64  # rows and columns of a weight are filled up to multiples of these
+_MOST_COLUMNS = 2**31 // (_LARGEST * 255)  # sums of more products could leave 32 bits
 _ROUNDING = 4 * torch.finfo(torch.float32).eps
 
 
 def unusable() -> str:
     """Why this machine cannot run such layers; empty where it can."""
+    if kernel is None:
+        return "products in 8 bits were not compiled; have a C compiler and install nextvec again"
     if not torch.cpu.get_capabilities().get("avx512_vnni"):
         return "this CPU has no AVX512-VNNI"
-    if torch.backends.quantized.engine not in ("x86", "fbgemm"):
-        return f"torch multiplies 8 bits by {torch.backends.quantized.engine}, which must be x86 or fbgemm"
     return ""
 
 
@@ -62,14 +55,21 @@ class Int8Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None = None):
         """Rounds a weight [N, K]; it is not kept."""
         super().__init__()
-        self._bias = None if bias is None else bias.detach()
         codes, scales = _rounded(weight)
-        zeros = torch.zeros(len(scales), dtype=torch.long)
-        quantised = torch._make_per_channel_quantized_tensor(
-            codes.to(torch.int8), scales[:, 0].double(), zeros, 0
+        self._rows, self._columns = codes.shape
+        if self._columns > _MOST_COLUMNS:
+            raise ValueError(f"a weight has {self._columns} columns; must have at most {_MOST_COLUMNS}")
+        self._weight = _laid_out(codes)
+        self._scales = scales[:, 0].contiguous()
+        self._bias = None if bias is None else bias.detach().float().contiguous()
+        self._fixed = (
+            self._weight.data_ptr(),
+            self._scales.data_ptr(),
+            0 if self._bias is None else self._bias.data_ptr(),
+            self._rows,
+            self._columns,
+            self.CODES,
         )
-        self._packed = torch.ops.quantized.linear_prepack(quantised, None)
-        self._powers = torch.tensor([0.0, *(float(_FINER) ** power for power in range(self.CODES))])
 
     @classmethod
     def of(cls, layer: nn.Linear) -> Self:
@@ -77,15 +77,13 @@ class Int8Linear(nn.Module):
         return cls(layer.weight, layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = torch.add(_LEAST, x.abs().amax(-1, keepdim=True), alpha=1 / _LARGEST)
-        whole = (x / scale * self._powers.view(-1, *[1] * x.dim())).round_()
-        # What a scale rounds to, less what the coarser scale before it has said already, is a code.
-        codes = torch.sub(whole[1:], whole[:-1], alpha=_FINER)
-        *coarser, product = _MULTIPLY(codes, 1.0, _ZERO, self._packed).unbind()
-        for one in reversed(coarser):
-            product = one.add_(product, alpha=1 / _FINER)
-        product = product.mul_(scale)
-        return product if self._bias is None else product.add_(self._bias)
+        x = x.contiguous()
+        y = x.new_empty(*x.shape[:-1], self._rows)
+        tokens = x.numel() // self._columns
+        kernel.multiply(
+            *self._fixed, x.data_ptr(), y.data_ptr(), tokens, torch.get_num_threads(), _HAS_TILES
+        )
+        return y
 
 
 class WideLinear(Int8Linear):
@@ -108,6 +106,32 @@ class ExactInt8Linear(Int8Linear):
 
 def _rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     """A weight [N, K] as codes [N, K], whole numbers, and scales [N, 1]."""
-    weight = weight.detach()
+    weight = weight.detach().float()
     scales = weight.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
     return (weight / scales).round(), scales
+
+
+def _laid_out(codes: Tensor) -> Tensor:
+    """Codes [N, K] as the kernel reads them, [N/16, K/4, 16, 4] and filled up."""
+    rows, columns = codes.shape
+    filled = torch.full((-(-rows // _GROUP) * _GROUP, -(-columns // _STEP) * _STEP), _ZERO, dtype=torch.uint8)
+    filled[:rows, :columns] = codes + _ZERO
+    return filled.unflatten(1, (-1, 4)).unflatten(0, (-1, 16)).transpose(1, 2).contiguous()
+
+
+def _share_torchs_threads() -> None:
+    """Has the kernel work with the threads that torch works with, where it has its own from OpenMP."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        functions = ctypes.CDLL(str(library))
+        names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+        addresses = [ctypes.cast(getattr(functions, name), ctypes.c_void_p).value for name in names]
+    except (OSError, AttributeError):
+        return
+    kernel.use_threads(*addresses)
+
+
+_HAS_TILES = False
+if kernel is not None:
+    _share_torchs_threads()
+    _HAS_TILES = bool(torch.cpu.get_capabilities().get("amx_int8")) and kernel.ask_for_tiles()
