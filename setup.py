@@ -1,5 +1,7 @@
 """What pyproject.toml cannot say yet: the extension in C."""
 
+from glob import glob
+
 from setuptools import Extension, setup
 
 setup(
@@ -7,8 +9,9 @@ setup(
         # Optional: without a C compiler, and on other processors, the project does without it, slower.
         Extension(
             "services.layers._kernel",
-            ["services/layers/kernel.c"],
-            extra_compile_args=["-O3"],
+            sorted(glob("services/layers/kernel/*.c")),
+            depends=sorted(glob("services/layers/kernel/*.h")),
+            extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math"],
             py_limited_api=True,
             optional=True,
         )

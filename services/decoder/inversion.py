@@ -1,7 +1,6 @@
 """Inverter and corrector (Morris et al., 2023): what their encoder reads, and what comes next."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +8,9 @@ from torch.nn import functional as F
 
 from nextvec.weights import WeightsError
 from services.decoder.checkpoint import Checkpoint
+from services.decoder.writer import TorchWriter, Writer
 from services.families.t5 import T5Decoder, T5Encoder, words
-from services.layers import Make, for_few, replace
+from services.layers import CodesOf, replace, unusable
 
 PAD, EOS = 0, 1
 """T5's token ids; a text begins with PAD as its start token."""
@@ -23,7 +23,7 @@ class Inversion(nn.Module):
         super().__init__()
         try:
             self.encoder = T5Encoder.of(checkpoint.t5)
-            self.decoder = T5Decoder.of(checkpoint.t5)
+            decoder = T5Decoder.of(checkpoint.t5)
         except (KeyError, RuntimeError) as error:
             raise WeightsError(f"{checkpoint.folder} is not a T5 encoder-decoder: {error.args[0]}") from error
         self.width = self.encoder.shape.width
@@ -34,28 +34,25 @@ class Inversion(nn.Module):
         with torch.device("meta"):
             head = nn.Linear(self.width, len(table), bias=False)
         head.weight = nn.Parameter(table)
-        self.head: nn.Module = head
+        self.writer: Writer = TorchWriter(
+            decoder.requires_grad_(False).eval(), self.encoder.words, head.requires_grad_(False)
+        )
+        self._limit = checkpoint.limit
         self.requires_grad_(False)
         self.eval()
 
-    def replace_layers(self, reading: Make, writing: Make) -> None:
-        """Replaces the linear layers: the encoder's by `reading`, all after them by `writing`.
+    def make_fast(self, reading: CodesOf, writing: CodesOf) -> None:
+        """Makes it as fast as it gets on this machine, and fit for nothing but running.
 
-        What unfolds vectors stays as it is, which is exact. Where the output layer is tied to the token
-        embeddings, these stay beside what is made of it, for look-ups.
+        Where the compiled kernel runs, `reading` and `writing` say how exact the encoder and all that comes
+        after it are. What unfolds vectors is exact.
         """
         replace(self.encoder, reading)
-        replace(self.decoder, writing)
-        self.head = writing(cast(nn.Linear, self.head))
-
-    def next_tokens(self, states: Tensor) -> list[list[int]]:
-        """Decoder states [n, w, width] → the likeliest next token of each, n rows of w.
-
-        A tied T5 scales the states by width**-0.5 first; the largest logit is the same without.
-        """
-        # numpy finds it in a tenth of torch's time.
-        likeliest: list[list[int]] = self.head(states).numpy().argmax(-1).tolist()
-        return likeliest
+        assert isinstance(self.writer, TorchWriter)
+        if unusable():
+            self.writer.replace_layers()
+        else:
+            self.writer = self.writer.compiled(self._limit, writing)
 
     def _unfold(self, projected: Tensor) -> Tensor:
         """[B, memory * width] → [B, memory, width]."""
@@ -134,5 +131,5 @@ def _projection(checkpoint: Checkpoint, name: str) -> nn.Sequential:
         layer.load_state_dict({"weight": weight, "bias": bias})
         layers.append(layer)
     projection = nn.Sequential(layers[0], nn.GELU(), layers[1]).requires_grad_(False)
-    replace(projection, for_few)
+    replace(projection)
     return projection

@@ -15,7 +15,7 @@ from nextvec.chunking import open_tokenizer
 from nextvec.family import EncoderRecipe, Family, FamilyError
 from services.families.bert import BertConfig, BertEncoder
 from services.families.t5 import T5Encoder
-from services.layers import for_many, replace
+from services.layers import replace
 
 
 class Embedder(nn.Module):
@@ -64,7 +64,7 @@ class Embedder(nn.Module):
 
     def packed(self) -> Self:
         """Itself, made fast for single precision on this CPU, and for nothing else afterwards."""
-        replace(self, for_many)
+        replace(self)
         return self
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -1,33 +1,32 @@
-"""Linear layers that compute what `torch.nn.Linear` computes, faster: `packed` for many tokens at a time,
-`int8` for few."""
+"""Linear layers that compute what `torch.nn.Linear` computes, faster: by the compiled kernel, or by oneDNN
+where that cannot run."""
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
-from services.layers.int8 import ExactInt8Linear, unusable
+from services.layers.compiled import exact, unusable
+from services.layers.linear import CompiledLinear
 from services.layers.packed import PackedLinear
 
-Make = Callable[[nn.Linear], nn.Module]
-"""Makes what stands for a linear layer in float32, on the CPU."""
+CodesOf = Callable[[Tensor], int]
+"""Says for a weight [N, K] how many codes of an activation it meets; see `services.layers.compiled`."""
 
 
-def replace(model: nn.Module, make: Make) -> None:
+def fast(layer: nn.Linear, codes_of: CodesOf = exact) -> nn.Module:
+    """The fastest layer for this machine that can stand for one in float32 on the CPU.
+
+    It is exact unless `codes_of` says otherwise, which it can only where the kernel runs.
+    """
+    if not unusable():
+        return CompiledLinear.of(layer, codes_of(layer.weight))
+    return PackedLinear.of(layer) if PackedLinear.usable() else layer
+
+
+def replace(model: nn.Module, codes_of: CodesOf = exact) -> None:
     """Replaces all linear layers of a model that will only run."""
     for module in list(model.modules()):
         for name, layer in list(module.named_children()):
             # What torch derives from it, its own modules use in their own ways.
             if type(layer) is nn.Linear:
-                setattr(module, name, make(layer))
-
-
-def for_many(layer: nn.Linear) -> nn.Module:
-    """The exact layer that is fastest for many tokens at a time."""
-    return PackedLinear.of(layer) if PackedLinear.usable() else layer
-
-
-def for_few(layer: nn.Linear) -> nn.Module:
-    """The exact layer that is fastest for few tokens at a time, where the bytes of weights count most."""
-    if not unusable() and ExactInt8Linear.holds(layer.weight):
-        return ExactInt8Linear.of(layer)
-    return for_many(layer)
+                setattr(module, name, fast(layer, codes_of))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from services.layers import for_few, replace
+from services.layers import replace
 
 
 def prepare(model: nn.Module) -> None:
@@ -23,7 +23,7 @@ def prepare(model: nn.Module) -> None:
                 setattr(module, name, _Recurrent(part))
             elif _is_plain_attention(part):
                 setattr(module, name, _Attention(part))
-    replace(model, for_few)
+    replace(model)
 
 
 def _is_plain_recurrent(part: nn.Module) -> TypeGuard[nn.RNNBase]:

@@ -12,7 +12,7 @@ from services.decoder.checkpoint import Checkpoint, text_tokenizer, texts_digest
 from services.decoder.draft import Drafts
 from services.decoder.generation import Generation
 from services.decoder.inversion import Corrector, Inverter
-from services.layers import Make, for_few, for_many
+from services.layers import CodesOf, exact
 
 WEIGHT_BYTES = 4
 """Of every weight that a decoder pass reads, where weights were not shipped in 8 bits."""
@@ -28,15 +28,15 @@ class Native:
         family: Family,
         slots: int,
         precision: str,
-        layers: tuple[Make, Make],
+        codes: tuple[CodesOf, CodesOf],
     ):
-        """`layers` make the layers of encoder and decoder; reduced ones have a name for their `precision`."""
+        """`codes` are for encoder and decoder; reduced ones have a name for their `precision`."""
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
         self.digest = texts_digest(family, inverter, corrector) + precision
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
-        self._inverter.replace_layers(*layers)
-        self._corrector.replace_layers(*layers)
+        self._inverter.make_fast(*codes)
+        self._corrector.make_fast(*codes)
         self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
         self._better: Generation[Task] = Generation(
             self._corrector, slots, self.limit, self._corrector.prefix + self.limit
@@ -72,8 +72,8 @@ def _drafts(task: Task) -> Drafts:
 
 
 def load(
-    family: Family, slots: int, precision: str = "", layers: tuple[Make, Make] = (for_many, for_few)
+    family: Family, slots: int, precision: str = "", codes: tuple[CodesOf, CodesOf] = (exact, exact)
 ) -> Backend:
     """Loads the family's inverter and corrector; raises WeightsError where they are not usable."""
     inverter, corrector = Checkpoint.load("inverter", family), Checkpoint.load("corrector", family)
-    return Native(inverter, corrector, family, slots, precision, layers)
+    return Native(inverter, corrector, family, slots, precision, codes)

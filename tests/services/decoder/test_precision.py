@@ -7,7 +7,7 @@ from nextvec.errors import StartupError
 from services.decoder.backends import BACKENDS
 from services.decoder.engine import Engine
 from services.decoder.walk import Walk
-from services.layers.int8 import unusable
+from services.layers import unusable
 
 needs_vnni = pytest.mark.skipif(bool(unusable()), reason=unusable())
 PRECISIONS = [pytest.param(name, marks=needs_vnni) for name in ("int8", "w8a16")]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from services.layers import for_few, for_many, int8, packed, replace
+from services.layers import compiled, fast, packed, replace
+from services.layers.linear import CompiledLinear
 
 
 def network(eight_bits):
@@ -21,42 +22,46 @@ def network(eight_bits):
 needs_onednn = pytest.mark.skipif(not packed.PackedLinear.usable(), reason="torch lacks oneDNN")
 
 
-@needs_onednn
-@pytest.mark.parametrize("make", [for_few, for_many])
+@pytest.mark.parametrize("compiling", [True, False])
 @pytest.mark.parametrize("eight_bits", [True, False])
 @pytest.mark.parametrize("shape", [(1, 24), (2, 3, 24), (300, 24)])
-def test_a_model_of_fast_layers_gives_the_same(make, eight_bits, shape):
+def test_a_model_of_fast_layers_gives_the_same(compiling, eight_bits, shape, monkeypatch):
+    if not compiling:
+        monkeypatch.setattr(compiled, "kernel", None)
     model, x = network(eight_bits), torch.randn(shape)
     wanted = model(x)
-    replace(model, make)
-    assert not any(isinstance(module, nn.Linear) for module in model.modules())
+    replace(model)
     torch.testing.assert_close(model(x), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(bool(compiled.unusable()), reason=compiled.unusable())
+def test_the_kernel_is_taken_where_it_runs():
+    assert isinstance(fast(network(True)[0]), CompiledLinear)
 
 
 @needs_onednn
 def test_a_machine_without_the_instructions_keeps_single_precision(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert isinstance(for_few(network(True)[0]), packed.PackedLinear)
+    assert isinstance(fast(network(True)[0]), packed.PackedLinear)
+
+
+@needs_onednn
+def test_an_installation_without_a_compiler_keeps_single_precision(monkeypatch):
+    monkeypatch.setattr(compiled, "kernel", None)
+    assert "C compiler" in compiled.unusable()
+    assert isinstance(fast(network(True)[0]), packed.PackedLinear)
 
 
 def test_a_torch_without_either_keeps_its_own_layer(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     layer = network(True)[0]
-    assert for_few(layer) is for_many(layer) is layer
-
-
-@needs_onednn
-@pytest.mark.skipif(bool(int8.unusable()), reason=int8.unusable())
-def test_weights_of_8_bits_are_read_as_such_for_few_tokens():
-    assert isinstance(for_few(network(True)[0]), int8.ExactInt8Linear)
-    assert isinstance(for_few(network(False)[0]), packed.PackedLinear)
-    assert isinstance(for_many(network(True)[0]), packed.PackedLinear)
+    assert fast(layer) is layer
 
 
 def test_layers_that_other_modules_read_the_weights_of_are_left_alone():
     model = nn.ModuleDict({"attention": nn.MultiheadAttention(8, 2, batch_first=True)}).eval()
     x = torch.randn(1, 3, 8)
     wanted = model["attention"](x, x, x)[0]
-    replace(model, for_few)
+    replace(model)
     torch.testing.assert_close(model["attention"](x, x, x)[0], wanted)

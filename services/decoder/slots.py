@@ -1,0 +1,102 @@
+"""Keys and values of the texts that are being written."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from services.families.t5 import T5Shape
+
+
+def longest(limit: int) -> int:
+    """Positions that a slot has for a text of at most `limit` tokens.
+
+    Twice as many, so that the tokens that fill up a pass after the last guess never leave them.
+    """
+    return 2 * limit
+
+
+class Slots:
+    """Keys and values of the rows being written, in buffers that are allocated once.
+
+    Row i of every buffer is slot i; the rows in use are the first `rows`.
+    """
+
+    def __init__(self, shape: T5Shape, slots: int, limit: int, memory: int):
+        """For texts of `limit` tokens with the start token, that read at most `memory` positions."""
+        head = shape.inner // shape.heads
+        self.rows = 0
+        self.longest = longest(limit)
+        self.text = torch.zeros(shape.layers, 2, slots, shape.heads, self.longest, head)
+        self.memory_read = torch.zeros(shape.layers, 2, slots, shape.heads, memory, head)
+        self.bias_of_memory = torch.zeros(slots, 1, 1, memory)
+        self.memory_lengths = [0] * slots
+        self.starts = [0]
+        self._masked = [False] * slots
+        self._fed = 0
+        self._index: tuple[Tensor, Tensor] | None = None
+
+    def join(self, remembered: list[tuple[Tensor, Tensor]], mask: Tensor | None) -> None:
+        """Adds rows that read `remembered`, keys and values [B, heads, S, d] of every layer, under a mask."""
+        count, _, length, _ = remembered[0][0].shape
+        new = slice(self.rows, self.rows + count)
+        for layer, (keys, values) in enumerate(remembered):
+            self.memory_read[layer, 0, new, :, :length] = keys
+            self.memory_read[layer, 1, new, :, :length] = values
+        barred = torch.finfo(torch.float32).min
+        self.bias_of_memory[new] = barred
+        self.bias_of_memory[new, 0, 0, :length] = 0.0 if mask is None else (mask == 0) * barred
+        self.memory_lengths[new] = [length] * count
+        self._masked[new] = [mask is not None] * count
+        self.rows += count
+
+    def leave(self, slot: int) -> None:
+        """Frees a slot; the last row in use moves there."""
+        self.rows -= 1
+        last = self.rows
+        if slot != last:
+            for buffer in (self.text, self.memory_read):
+                buffer[:, :, slot] = buffer[:, :, last]
+            self.bias_of_memory[slot] = self.bias_of_memory[last]
+            self.memory_lengths[slot] = self.memory_lengths[last]
+            self._masked[slot] = self._masked[last]
+
+    def begin(self, starts: Sequence[int], fed: int) -> None:
+        """Says where the next pass feeds: `fed` tokens of each row, from position starts[row] on."""
+        self.starts, self._fed = list(starts), fed
+        self._length = max(starts) + fed
+        self._longest = max(self.memory_lengths[: self.rows])
+        self._index = None
+        if min(starts) != max(starts):
+            rows = torch.arange(self.rows)[:, None]
+            self._index = rows, torch.tensor(self.starts)[:, None] + torch.arange(fed)
+
+    def text_bias(self, table: Tensor) -> Tensor:
+        """Rows of a position bias [heads, T, T] for the tokens of the pass: [1 or n, heads, fed, length]."""
+        if self._index is None:
+            start = self.starts[0]
+            return table[None, :, start : start + self._fed, : self._length]
+        return table[:, self._index[1], : self._length].transpose(0, 1)
+
+    @property
+    def memory_bias(self) -> Tensor | None:
+        """[n, 1, 1, S] of the pass, or None where no row masks anything and all are of one length."""
+        lengths = self.memory_lengths[: self.rows]
+        if not any(self._masked[: self.rows]) and min(lengths) == self._longest:
+            return None
+        return self.bias_of_memory[: self.rows, :, :, : self._longest]
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        for buffer, new in zip(self.text[layer], (keys, values), strict=True):
+            if self._index is None:
+                start = self.starts[0]
+                buffer[: self.rows, :, start : start + self._fed] = new
+            else:
+                rows, positions = self._index
+                buffer[rows, :, positions] = new.transpose(1, 2)
+        keys, values = self.text[layer, :, : self.rows, :, : self._length]
+        return keys, values
+
+    def memory(self, layer: int) -> tuple[Tensor, Tensor]:
+        keys, values = self.memory_read[layer, :, : self.rows, :, : self._longest]
+        return keys, values

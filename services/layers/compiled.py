@@ -1,0 +1,143 @@
+"""The compiled kernel, and weights as it reads them.
+
+`kernel/` is C, compiled when the project is installed, for x86-64 with AVX512-VNNI; with AMX it is faster
+still. Where it is missing, or the CPU lacks the instructions, the project does without it.
+
+Weights are in single precision or in 8 bits with a scale a row, so that weights shipped in 8 bits are read as
+they were shipped. Activations that meet 8 bits have a scale a token: a token's states do not depend on what
+else is in its pass, be it another request's vector, far off, or a wrong guess. An activation is one code of 8
+bits, or the sum of several, each on a finer scale for what those before it leave; all codes go through one
+product as rows of their own, which reads the weights once. Sums of codes are exact, and three codes tell
+2**-24 of a token's largest activation, so that a product errs no more than single precision's does where no
+single activation towers over the others: the relative error of a row of 768 is 1.6e-7 where single precision
+has 3.1e-7, and 1.1e-6 where one activation is a thousand times as large as the rest.
+"""
+
+import ctypes
+from array import array
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+kernel: Any
+try:
+    kernel = import_module("services.layers._kernel")
+except ImportError:
+    kernel = None
+
+FLOATS = 0
+"""Codes of an activation where weights and activations are in single precision."""
+
+EXACT = 3
+"""Codes of an activation that are as exact as single precision, over weights that have 8 bits."""
+
+_LARGEST = 127
+_ZERO = 128  # added to codes of weights, which the instructions want unsigned
+_BLOCK, _GROUP, _STEP = (
+    16,
+    64,
+    64,
+)  # rows of a block; rows and columns are filled up to multiples of the others
+_MOST_COLUMNS = 2**31 // (_LARGEST * 255)  # sums of more products could leave 32 bits
+_ROUNDING = 4 * torch.finfo(torch.float32).eps
+
+
+def unusable() -> str:
+    """Why this machine cannot run the kernel; empty where it can."""
+    if kernel is None:
+        return "the kernel was not compiled; have a C compiler and install nextvec again"
+    if not torch.cpu.get_capabilities().get("avx512_vnni"):
+        return "this CPU has no AVX512-VNNI"
+    return ""
+
+
+def has_8_bits(weight: Tensor) -> bool:
+    """Whether a weight [N, K] has 8 bits and a scale a row, so that rounding it changes nothing."""
+    codes, scales = _rounded(weight)
+    return bool(((codes * scales - weight).abs() <= _ROUNDING * weight.abs()).all())
+
+
+def exact(weight: Tensor) -> int:
+    """The codes that make a product with a weight [N, K] exact, and read as few bytes as that takes."""
+    return EXACT if has_8_bits(weight) else FLOATS
+
+
+class Weights:
+    """A weight [N, K] and a bias [N] as the kernel reads them, for activations of so many codes."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, codes: int):
+        """Copies both. Weights that meet codes are rounded to 8 bits."""
+        weight = weight.detach().float()
+        self.rows, self.columns = weight.shape
+        if codes and self.columns > _MOST_COLUMNS:
+            raise ValueError(f"a weight has {self.columns} columns; must have at most {_MOST_COLUMNS}")
+        scales = None
+        if codes == FLOATS:
+            self._laid_out = _filled(weight, 1, 0.0).unflatten(0, (-1, _BLOCK)).transpose(1, 2).contiguous()
+        else:
+            rounded, scales = _rounded(weight)
+            filled = _filled((rounded + _ZERO).to(torch.uint8), _STEP, _ZERO)
+            blocks = filled.unflatten(1, (-1, 4)).unflatten(0, (-1, _BLOCK))  # [N/16, 16, K/4, 4]
+            self._laid_out = blocks.transpose(1, 2).contiguous()
+        self._scales = None if scales is None else scales[:, 0].contiguous()
+        self._bias = None if bias is None else bias.detach().float().clone()
+        self.numbers = (
+            address(self._laid_out),
+            address(self._scales),
+            address(self._bias),
+            self.rows,
+            self.columns,
+            codes,
+        )
+        """The `Layer` of product.h."""
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where the numbers of a contiguous tensor begin; 0 for none."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def address_of_array(numbers: "array[int]") -> int:
+    """Where the numbers of an array begin."""
+    return numbers.buffer_info()[0]
+
+
+def means() -> tuple[int, int]:
+    """The `Means` of product.h: threads that may work, as torch is set, and whether AMX may be used."""
+    return torch.get_num_threads(), _HAS_TILES
+
+
+def _rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A weight [N, K] as codes [N, K], whole numbers, and scales [N, 1]."""
+    weight = weight.detach().float()
+    scales = weight.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / _LARGEST
+    return (weight / scales).round(), scales
+
+
+def _filled(weight: Tensor, step: int, with_what: float) -> Tensor:
+    rows, columns = weight.shape
+    shape = -(-rows // _GROUP) * _GROUP, -(-columns // step) * step
+    filled = torch.full(shape, with_what, dtype=weight.dtype)
+    filled[:rows, :columns] = weight
+    return filled
+
+
+def _share_torchs_threads() -> None:
+    """Has the kernel work with the threads that torch works with, where these come from OpenMP."""
+    library = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    try:
+        functions = ctypes.CDLL(str(library))
+        addresses = [ctypes.cast(getattr(functions, name), ctypes.c_void_p).value for name in names]
+    except (OSError, AttributeError):
+        return
+    kernel.use_threads(*addresses)
+
+
+_HAS_TILES = 0
+if kernel is not None:
+    _share_torchs_threads()
+    _HAS_TILES = int(bool(torch.cpu.get_capabilities().get("amx_int8")) and kernel.ask_for_tiles())
