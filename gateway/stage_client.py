@@ -1,9 +1,9 @@
 """Client of one stage: one stream per call, balanced over replicas, made again where that is safe."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -77,10 +77,13 @@ class StageClient:
         # One for each reason: retries of what a full stage refused leave enough for a replica that dies.
         self._budgets = {reason: RetryBudget() for reason in REASONS}
         self._metrics = metrics
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Closes the connections."""
         await self._replicas.close()
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     async def ask(
         self,
@@ -225,17 +228,37 @@ class StageClient:
         hear: Callable[[Hypothesis], None],
     ) -> Any:
         last = None
-        rpc = getattr(replica.stub, method)
-        async with aclosing(exchange(rpc, [request], stage=self.name, deadline=deadline)) as responses:
+        responses = exchange(getattr(replica.stub, method), [request], stage=self.name, deadline=deadline)
+        try:
             async for response in responses:
                 if response.WhichOneof("outcome") == "hypothesis":
                     hear(response.hypothesis)
-                else:
-                    last = response
-        # Only now, so that a stream with a failed item ends by itself and does not count as cancelled.
+                    continue
+                last = response
+                break
+        finally:
+            if last is None:
+                await responses.aclose()
+            else:
+                self._let_end(responses, replica)
         if last is None or last.WhichOneof("outcome") is None:
             raise StageUnavailable("the stream ended without an answer")
         return raise_for_item(last).result
+
+    def _let_end(self, responses: AsyncGenerator[Any, None], replica: Replica) -> None:
+        """Has a stream that has given its answer end by itself, so that it does not count as cancelled.
+
+        Nobody waits for it: until the end of a stream is through, the next stage is at work.
+        """
+
+        async def end() -> None:
+            with replica.busy(), contextlib.suppress(NextvecError):
+                async for _ in responses:
+                    pass
+
+        ending = asyncio.create_task(end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     def _where(self, replica: Replica) -> str:
         return f"the {self.name} stage at {replica.address}"
