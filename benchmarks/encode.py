@@ -30,7 +30,7 @@ def run(options: Options) -> list[Result]:
             f"the encoder of family {family.name!r} is {family.encoder.architecture}; "
             "there is a reference for bert alone"
         )
-    embedder, reference = Embedder.load(family).packed(), _reference(family)
+    embedder, reference = Embedder.load(family).made_fast(), _reference(family)
     engine = EncoderEngine(embedder)
     tokens = engine.token_ids(sentences(options.artifacts, family, 320))
     results = []

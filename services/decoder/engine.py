@@ -38,7 +38,8 @@ class Engine:
     @classmethod
     def load(cls, family: Family, backend: str = "native", slots: int = 32) -> "Engine":
         """Loads a family's parts. Raises FamilyError or WeightsError where they are not usable."""
-        return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family).packed(), slots)
+        loaded: Backend = BACKENDS.load(backend).load(family, slots)
+        return cls(loaded, Embedder.load(family).made_fast(loaded.embedding), slots)
 
     @property
     def digest(self) -> str:

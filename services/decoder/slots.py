@@ -19,7 +19,8 @@ def longest(limit: int) -> int:
 class Slots:
     """Keys and values of the rows being written, in buffers that are allocated once.
 
-    Row i of every buffer is slot i; the rows in use are the first `rows`.
+    Row i of every buffer is slot i; the rows in use are the first `rows`. Keys and values are
+    [layers, slots, heads, T, d], T as long as a text or what it reads may get.
     """
 
     def __init__(self, shape: T5Shape, slots: int, limit: int, memory: int):
@@ -27,8 +28,16 @@ class Slots:
         head = shape.inner // shape.heads
         self.rows = 0
         self.longest = longest(limit)
-        self.text = torch.zeros(shape.layers, 2, slots, shape.heads, self.longest, head)
-        self.memory_read = torch.zeros(shape.layers, 2, slots, shape.heads, memory, head)
+
+        def keys(length: int) -> Tensor:
+            """The last two axes lie in memory the other way round, as the compiled kernel reads them."""
+            return torch.zeros(shape.layers, slots, shape.heads, head, length).transpose(-1, -2)
+
+        def values(length: int) -> Tensor:
+            return torch.zeros(shape.layers, slots, shape.heads, length, head)
+
+        self.text_keys, self.text_values = keys(self.longest), values(self.longest)
+        self.memory_keys, self.memory_values = keys(memory), values(memory)
         self.bias_of_memory = torch.zeros(slots, 1, 1, memory)
         self.memory_lengths = [0] * slots
         self.starts = [0]
@@ -41,8 +50,8 @@ class Slots:
         count, _, length, _ = remembered[0][0].shape
         new = slice(self.rows, self.rows + count)
         for layer, (keys, values) in enumerate(remembered):
-            self.memory_read[layer, 0, new, :, :length] = keys
-            self.memory_read[layer, 1, new, :, :length] = values
+            self.memory_keys[layer, new, :, :length] = keys
+            self.memory_values[layer, new, :, :length] = values
         barred = torch.finfo(torch.float32).min
         self.bias_of_memory[new] = barred
         self.bias_of_memory[new, 0, 0, :length] = 0.0 if mask is None else (mask == 0) * barred
@@ -55,8 +64,8 @@ class Slots:
         self.rows -= 1
         last = self.rows
         if slot != last:
-            for buffer in (self.text, self.memory_read):
-                buffer[:, :, slot] = buffer[:, :, last]
+            for buffer in (self.text_keys, self.text_values, self.memory_keys, self.memory_values):
+                buffer[:, slot] = buffer[:, last]
             self.bias_of_memory[slot] = self.bias_of_memory[last]
             self.memory_lengths[slot] = self.memory_lengths[last]
             self._masked[slot] = self._masked[last]
@@ -87,16 +96,19 @@ class Slots:
         return self.bias_of_memory[: self.rows, :, :, : self._longest]
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        for buffer, new in zip(self.text[layer], (keys, values), strict=True):
+        """The keys and values [n, heads, length, d] of the texts, those of the pass put in."""
+        buffers = self.text_keys[layer], self.text_values[layer]
+        for buffer, new in zip(buffers, (keys, values), strict=True):
             if self._index is None:
                 start = self.starts[0]
                 buffer[: self.rows, :, start : start + self._fed] = new
             else:
                 rows, positions = self._index
                 buffer[rows, :, positions] = new.transpose(1, 2)
-        keys, values = self.text[layer, :, : self.rows, :, : self._length]
+        keys, values = (buffer[: self.rows, :, : self._length] for buffer in buffers)
         return keys, values
 
     def memory(self, layer: int) -> tuple[Tensor, Tensor]:
-        keys, values = self.memory_read[layer, :, : self.rows, :, : self._longest]
-        return keys, values
+        """The keys and values [n, heads, S, d] that the texts read."""
+        rows, length = slice(self.rows), slice(self._longest)
+        return self.memory_keys[layer, rows, :, length], self.memory_values[layer, rows, :, length]

@@ -90,7 +90,7 @@ async def main() -> None:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     family = Family.open(settings.family, settings.artifacts / "families")
-    engine = EncoderEngine(Embedder.load(family).packed())
+    engine = EncoderEngine(Embedder.load(family).made_fast())
     keep_what_is_loaded()
     await serve_encoder(settings, family, engine)
 

@@ -15,7 +15,7 @@ from nextvec.chunking import open_tokenizer
 from nextvec.family import EncoderRecipe, Family, FamilyError
 from services.families.bert import BertConfig, BertEncoder
 from services.families.t5 import T5Encoder
-from services.layers import replace
+from services.layers import CodesOf, exact, replace
 
 
 class Embedder(nn.Module):
@@ -62,9 +62,9 @@ class Embedder(nn.Module):
             embedder.scale.copy_(torch.from_numpy(statistics["scale"]))
         return embedder.eval()
 
-    def packed(self) -> Self:
-        """Itself, made fast for single precision on this CPU, and for nothing else afterwards."""
-        replace(self)
+    def made_fast(self, codes_of: CodesOf = exact) -> Self:
+        """Itself, as fast as it gets on this CPU and fit for nothing else; exact unless `codes_of` says no."""
+        replace(self, codes_of)
         return self
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -34,6 +34,7 @@ class Native:
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
         self.digest = texts_digest(family, inverter, corrector) + precision
+        self.embedding = codes[1]
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
         self._inverter.make_fast(*codes)
         self._corrector.make_fast(*codes)

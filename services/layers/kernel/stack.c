@@ -15,14 +15,15 @@ AVX512 static float dot(const float *a, const float *b, int64_t size) {
     return _mm512_reduce_add_ps(sum);
 }
 
-/* to += by * from */
-AVX512 static void add_times(float *to, float by, const float *from, int64_t size) {
-    for (int64_t i = 0; i < size; i += LANES) {
-        __mmask16 in = first(size - i);
-        __m512 sum = _mm512_maskz_loadu_ps(in, to + i);
-        sum = _mm512_fmadd_ps(_mm512_set1_ps(by), _mm512_maskz_loadu_ps(in, from + i), sum);
-        _mm512_mask_storeu_ps(to + i, in, sum);
-    }
+/* exp, to two units in the last place: 2**n times a polynomial of what is left, |left| <= ln(2) / 2. */
+AVX512 static __m512 exponential(__m512 x) {
+    const float factorials[] = {1 / 720.0f, 1 / 120.0f, 1 / 24.0f, 1 / 6.0f, 0.5f, 1, 1};
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
+    __m512 left = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    left = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), left);
+    __m512 sum = _mm512_setzero_ps();
+    for (int i = 0; i < 7; i++) sum = _mm512_fmadd_ps(sum, left, _mm512_set1_ps(factorials[i]));
+    return _mm512_scalef_ps(sum, n);
 }
 
 AVX512 static void normalise(const float *x, const float *weight, int64_t tokens, int64_t width, float *y) {
@@ -55,17 +56,70 @@ typedef struct {
     float *mixed; /* [rows * fed][inner] */
 } Attention;
 
-/* Mixes the values of `count` keys. Scores are not scaled in T5; their biases may be NULL. */
-static void attend(const float *query, const float *keys, const float *values, int64_t count, int64_t size,
-                   const float *biases, float *mixed) {
-    float scores[count], most = -INFINITY, sum = 0;
-    for (int64_t key = 0; key < count; key++) {
-        scores[key] = dot(query, keys + key * size, size) + (biases ? biases[key] : 0);
-        most = scores[key] > most ? scores[key] : most;
+#define AT_ONCE 4 /* registers of sums under way */
+
+/* scores[count] of a query on keys [size][apart]; biases may be NULL. Scores are not scaled in T5. Returns the
+   largest one. */
+AVX512 static float score(const float *query, const float *keys, int64_t apart, int64_t count, int64_t size,
+                          const float *biases, float *scores) {
+    __m512 most = _mm512_set1_ps(-INFINITY);
+    for (int64_t key = 0; key < count; key += AT_ONCE * LANES) {
+        __m512 sum[AT_ONCE];
+        __mmask16 in[AT_ONCE];
+        for (int a = 0; a < AT_ONCE; a++) {
+            in[a] = first(count - key - a * LANES);
+            sum[a] = biases ? _mm512_maskz_loadu_ps(in[a], biases + key + a * LANES) : _mm512_setzero_ps();
+        }
+        for (int64_t i = 0; i < size; i++)
+            for (int a = 0; a < AT_ONCE; a++) {
+                __m512 of_keys = _mm512_maskz_loadu_ps(in[a], keys + i * apart + key + a * LANES);
+                sum[a] = _mm512_fmadd_ps(_mm512_set1_ps(query[i]), of_keys, sum[a]);
+            }
+        for (int a = 0; a < AT_ONCE; a++) {
+            _mm512_mask_storeu_ps(scores + key + a * LANES, in[a], sum[a]);
+            most = _mm512_mask_max_ps(most, in[a], most, sum[a]);
+        }
     }
-    for (int64_t key = 0; key < count; key++) sum += scores[key] = expf(scores[key] - most);
-    memset(mixed, 0, size * sizeof(float));
-    for (int64_t key = 0; key < count; key++) add_times(mixed, scores[key] / sum, values + key * size, size);
+    return _mm512_reduce_max_ps(most);
+}
+
+/* Turns scores into weights whose sum it returns. */
+AVX512 static float weigh(float *scores, int64_t count, float most) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int64_t key = 0; key < count; key += LANES) {
+        __mmask16 in = first(count - key);
+        __m512 score = _mm512_sub_ps(_mm512_maskz_loadu_ps(in, scores + key), _mm512_set1_ps(most));
+        __m512 weight = exponential(score);
+        _mm512_mask_storeu_ps(scores + key, in, weight);
+        sum = _mm512_mask_add_ps(sum, in, sum, weight);
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+/* mixed[size] = values [count][size], by weight */
+AVX512 static void mix(const float *weights, float sum, const float *values, int64_t count, int64_t size,
+                       float *mixed) {
+    for (int64_t i = 0; i < size; i += AT_ONCE * LANES) {
+        __m512 total[AT_ONCE];
+        for (int a = 0; a < AT_ONCE; a++) total[a] = _mm512_setzero_ps();
+        for (int64_t key = 0; key < count; key++)
+            for (int a = 0; a < AT_ONCE; a++) {
+                const float *value = values + key * size + i + a * LANES;
+                __m512 of_key = _mm512_maskz_loadu_ps(first(size - i - a * LANES), value);
+                total[a] = _mm512_fmadd_ps(_mm512_set1_ps(weights[key]), of_key, total[a]);
+            }
+        for (int a = 0; a < AT_ONCE; a++) {
+            __m512 value = _mm512_div_ps(total[a], _mm512_set1_ps(sum));
+            _mm512_mask_storeu_ps(mixed + i + a * LANES, first(size - i - a * LANES), value);
+        }
+    }
+}
+
+static void attend(const float *query, const float *keys, const float *values, int64_t apart, int64_t count,
+                   int64_t size, const float *biases, float *mixed) {
+    float scores[count];
+    float most = score(query, keys, apart, count, size, biases, scores);
+    mix(scores, weigh(scores, count, most), values, count, size, mixed);
 }
 
 /* Items are heads of rows. */
@@ -73,19 +127,19 @@ static void attend_text(const void *attention, int64_t from, int64_t to) {
     const Attention *a = attention;
     const Stack *s = a->stack;
     const Pass *p = a->pass;
-    const int64_t size = s->inner / s->heads, of_slot = p->longest * size, of_kind = p->slots * s->heads * of_slot;
+    const int64_t size = s->inner / s->heads, of_slot = p->longest * size;
     for (; from < to; from++) {
         int64_t row = from / s->heads, head = from % s->heads;
-        float *keys = p->text + 2 * a->layer * of_kind + (row * s->heads + head) * of_slot;
-        float *values = keys + of_kind;
+        int64_t place = ((a->layer * p->slots + row) * s->heads + head) * of_slot;
+        float *keys = p->text_keys + place, *values = p->text_values + place;
         for (int64_t fed = 0; fed < p->fed; fed++) {
             int64_t token = row * p->fed + fed, position = p->starts[row] + fed;
             const float *query = a->queries + token * a->apart + head * size;
-            memcpy(keys + position * size, query + s->inner, size * sizeof(float));
+            for (int64_t i = 0; i < size; i++) keys[i * p->longest + position] = query[s->inner + i];
             memcpy(values + position * size, query + 2 * s->inner, size * sizeof(float));
             const float *biases = s->bias + (head * p->longest + position) * p->longest;
             float *mixed = a->mixed + token * s->inner + head * size;
-            attend(query, keys, values, position + 1, size, biases, mixed);
+            attend(query, keys, values, p->longest, position + 1, size, biases, mixed);
         }
     }
 }
@@ -94,15 +148,15 @@ static void attend_memory(const void *attention, int64_t from, int64_t to) {
     const Attention *a = attention;
     const Stack *s = a->stack;
     const Pass *p = a->pass;
-    const int64_t size = s->inner / s->heads, of_slot = p->longest_memory * size,
-                  of_kind = p->slots * s->heads * of_slot;
+    const int64_t size = s->inner / s->heads, of_slot = p->longest_memory * size;
     for (; from < to; from++) {
         int64_t row = from / s->heads, head = from % s->heads;
-        const float *keys = p->memory + 2 * a->layer * of_kind + (row * s->heads + head) * of_slot;
+        int64_t place = ((a->layer * p->slots + row) * s->heads + head) * of_slot;
         const float *biases = p->memory_bias + row * p->longest_memory;
         for (int64_t token = row * p->fed; token < (row + 1) * p->fed; token++)
-            attend(a->queries + token * a->apart + head * size, keys, keys + of_kind, p->memory_lengths[row],
-                   size, biases, a->mixed + token * s->inner + head * size);
+            attend(a->queries + token * a->apart + head * size, p->memory_keys + place,
+                   p->memory_values + place, p->longest_memory, p->memory_lengths[row], size, biases,
+                   a->mixed + token * s->inner + head * size);
     }
 }
 

@@ -26,14 +26,15 @@ typedef struct {
     Block blocks[];
 } Stack;
 
-/* The rows being written, and what of them is fed. Buffers of keys and values are
-   [layers][2][slots][heads][longest or longest_memory][inner / heads]. */
+/* The rows being written, and what of them is fed. Buffers of values are
+   [layers][slots][heads][longest or longest_memory][inner / heads]; those of keys have the last two axes the
+   other way round, so that a query meets many keys at once. */
 typedef struct {
     int64_t rows, fed;
     const int64_t *tokens; /* [rows][fed] */
     const int64_t *starts; /* [rows]: position of the first token fed */
-    float *text;
-    const float *memory;
+    float *text_keys, *text_values;
+    const float *memory_keys, *memory_values;
     const float *memory_bias;      /* [slots][longest_memory] */
     const int64_t *memory_lengths; /* [rows] */
     int64_t slots, longest, longest_memory;

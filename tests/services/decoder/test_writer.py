@@ -47,7 +47,7 @@ def write(writer, tokens, starts, states, mask):
         for fed, start in zip(tokens, starts, strict=True):
             slots.begin(start, len(fed[0]))
             found.append(writer.likeliest(fed, slots))
-    return found, slots.text
+    return found, (slots.text_keys, slots.text_values)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -23,7 +23,7 @@ def family():
 
 @pytest.fixture(scope="session")
 def engine(family):
-    return EncoderEngine(Embedder.load(family).packed())
+    return EncoderEngine(Embedder.load(family).made_fast())
 
 
 @pytest.fixture
