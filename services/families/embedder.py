@@ -63,7 +63,7 @@ class Embedder(nn.Module):
         return embedder.eval()
 
     def made_fast(self, codes_of: CodesOf = exact) -> Self:
-        """Itself, as fast as it gets on this CPU and fit for nothing else; exact unless `codes_of` says no."""
+        """Itself, as fast as it gets on this CPU and fit for nothing else; exact unless told otherwise."""
         replace(self, codes_of)
         return self
 
