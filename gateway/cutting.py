@@ -31,10 +31,13 @@ class Cutter:
 
     def _cut(self, work: Work) -> list[str]:
         field = "paragraph" if work.paragraph else "messages"
-        # Cutting costs several passes over the text; what cannot fit anyway is not worth them.
-        least = sum(self.count(work.messages or [work.paragraph])) // self.limit
-        if least > MAX_OWN_CHUNKS:
-            raise _too_many(field, f"at least {least}")
+        texts = work.messages or [work.paragraph]
+        # Cutting costs several passes over the text; what cannot fit anyway is not worth them. Most texts can,
+        # for hardly a token is shorter than a character.
+        if sum(map(len, texts)) > MAX_OWN_CHUNKS * self.limit:
+            least = sum(self.count(texts)) // self.limit
+            if least > MAX_OWN_CHUNKS:
+                raise _too_many(field, f"at least {least}")
         if work.paragraph:
             chunks = chunk(work.paragraph, self.count, self.limit)
         else:
