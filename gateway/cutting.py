@@ -32,8 +32,8 @@ class Cutter:
     def _cut(self, work: Work) -> list[str]:
         field = "paragraph" if work.paragraph else "messages"
         texts = work.messages or [work.paragraph]
-        # Cutting costs several passes over the text; what cannot fit anyway is not worth them. Most texts can,
-        # for hardly a token is shorter than a character.
+        # Cutting costs several passes over the text; what cannot fit anyway is not worth them. Of most texts
+        # it shows already that they can, for hardly a token is shorter than a character.
         if sum(map(len, texts)) > MAX_OWN_CHUNKS * self.limit:
             least = sum(self.count(texts)) // self.limit
             if least > MAX_OWN_CHUNKS:

@@ -4,6 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "recurrent.h"
 #include "stack.h"
 
 static int read_numbers(PyObject *const *arguments, Py_ssize_t count, Py_ssize_t wanted, long long *numbers) {
@@ -43,6 +44,20 @@ static PyObject *py_run_pass(PyObject *self, PyObject *const *arguments, Py_ssiz
     Py_RETURN_NONE;
 }
 
+static PyObject *py_run_recurrent(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    long long number[7];
+    int done;
+    (void)self;
+    if (!read_numbers(arguments, count, 7, number)) return NULL;
+    Means means = {number[5], number[6]};
+    Py_BEGIN_ALLOW_THREADS
+    done = run_recurrent((const Recurrent *)number[0], (const float *)number[1], number[2], number[3],
+                         (float *)number[4], means);
+    Py_END_ALLOW_THREADS
+    if (!done) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_use_threads(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
     long long number[3];
     (void)self;
@@ -61,6 +76,8 @@ static PyObject *py_ask_for_tiles(PyObject *self, PyObject *nothing) {
 static PyMethodDef methods[] = {
     {"product", FAST(py_product), "product(layer, x, tokens, y, threads, tiles): see product.h"},
     {"run_pass", FAST(py_run_pass), "run_pass(stack, pass): see stack.h"},
+    {"run_recurrent", FAST(py_run_recurrent),
+     "run_recurrent(layer, x, batch, steps, states, threads, tiles): see recurrent.h"},
     {"use_threads", FAST(py_use_threads),
      "use_threads(GOMP_parallel, omp_get_thread_num, omp_get_num_threads)"},
     {"ask_for_tiles", py_ask_for_tiles, METH_NOARGS, "Whether the system lets this process use AMX."},

@@ -12,6 +12,7 @@
 #define STEP 64 /* of k, in a tile */
 #define TILE 16 /* rows of a tile */
 #define WHOLE (6 * TILE) /* rows that hold whole tokens and whole pairs of tiles for any number of codes */
+#define WORTH_TILES 6 /* rows that take longer one by one than filled up to a tile */
 #define MOST_CODES 3
 #define FINER 254.0f
 #define LEAST 1e-30f /* scale of x, so that zeros can be divided by it */
@@ -287,7 +288,7 @@ int product(const Layer *layer, const float *x, int64_t m, float *y, Then then, 
         p.codes = buffer;
         p.offsets = (int32_t *)(p.codes + rows * p.filled);
         p.x_scales = (float *)(p.offsets + rows);
-        p.tiles = means.tiles && codes >= TILE;
+        p.tiles = means.tiles && codes >= WORTH_TILES;
         share(round_tokens, &p, m, 8 * codes * layer->k, means);
     }
     int64_t cost = (codes ? codes : 4 * m) * layer->n * layer->k;

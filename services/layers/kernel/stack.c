@@ -1,5 +1,7 @@
 #include "stack.h"
 
+#include "functions.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,17 +15,6 @@ AVX512 static float dot(const float *a, const float *b, int64_t size) {
         sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in, a + i), _mm512_maskz_loadu_ps(in, b + i), sum);
     }
     return _mm512_reduce_add_ps(sum);
-}
-
-/* exp, to two units in the last place: 2**n times a polynomial of what is left, |left| <= ln(2) / 2. */
-AVX512 static __m512 exponential(__m512 x) {
-    const float factorials[] = {1 / 720.0f, 1 / 120.0f, 1 / 24.0f, 1 / 6.0f, 0.5f, 1, 1};
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
-    __m512 left = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    left = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), left);
-    __m512 sum = _mm512_setzero_ps();
-    for (int i = 0; i < 7; i++) sum = _mm512_fmadd_ps(sum, left, _mm512_set1_ps(factorials[i]));
-    return _mm512_scalef_ps(sum, n);
 }
 
 AVX512 static void normalise(const float *x, const float *weight, int64_t tokens, int64_t width, float *y) {
