@@ -45,7 +45,7 @@ class Model(nn.Module):
         baseline = context.mean(1)  # [B, D]
         keys = self.context_encoder(context)  # [B, T, A]
         query = self.query_encoder(baseline)  # [B, A]
-        scores = torch.einsum("ba,bta->bt", query, keys) / self.temperature
+        scores = (keys @ query[:, :, None])[:, :, 0] / self.temperature
         shares = scores.float().softmax(1)  # [B, T]
-        mixture = torch.einsum("bt,btd->bd", shares.to(context.dtype), context)
+        mixture = (shares.to(context.dtype)[:, None] @ context)[:, 0]
         return baseline + self.residual_net(torch.cat((baseline, mixture), 1))
