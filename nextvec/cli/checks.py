@@ -56,6 +56,8 @@ def check_all(
     if "decoder" in parts:
         yield _decoder_part(family, "inverter")
         yield _decoder_part(family, "corrector")
+    if {"encoder", "decoder", "lvm"} & set(parts):
+        yield _kernel()
     if "lvm" in parts:
         yield from _models(family, artifacts / "lvm" / "models")
     if "snap" in parts:
@@ -139,6 +141,16 @@ def _decoder_part(family: Family, part: str) -> Finding:
     if space != own:
         return Finding("decoder", part, f"is for space {space}, the family's is {own}", remedy)
     return Finding("decoder", part, f"{card.get('parameters', 0):,} parameters, space {space}")
+
+
+def _kernel() -> Finding:
+    """Missing, it makes models slower and nothing wrong, so that there is nothing that has to be done."""
+    try:
+        from services.layers import compiled
+    except ImportError:
+        return Finding("core", "kernel", "is part of stages that compute with torch")
+    reason = compiled.unusable()
+    return Finding("core", "kernel", f"models run slower without: {reason}" if reason else "runs on this CPU")
 
 
 def _models(family: Family, models: Path) -> Iterator[Finding]:

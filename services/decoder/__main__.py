@@ -27,6 +27,7 @@ from services.decoder.metrics import DecoderMetrics
 from services.decoder.quotations import Quotations
 from services.decoder.scheduler import Scheduler
 from services.decoder.service import DecoderService
+from services.layers import unusable
 
 log = get_log(__name__)
 
@@ -96,7 +97,7 @@ async def main() -> None:
     family = Family.open(settings.family, settings.artifacts / "families")
     if settings.backend not in BACKENDS.names():
         raise SettingsError(f"{variable('backend')}={settings.backend!r}; have {', '.join(BACKENDS.names())}")
-    log.info("decoder backend", backend=settings.backend)
+    log.info("decoder backend", backend=settings.backend, kernel=unusable() or "compiled")
     engine = Engine.load(family, settings.backend, settings.max_batch)
     keep_what_is_loaded()
     await serve_decoder(settings, family, engine)

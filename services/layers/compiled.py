@@ -11,6 +11,21 @@ product as rows of their own, which reads the weights once. Sums of codes are ex
 2**-24 of a token's largest activation, so that a product errs no more than single precision's does where no
 single activation towers over the others: the relative error of a row of 768 is 1.6e-7 where single precision
 has 3.1e-7, and 1.1e-6 where one activation is a thousand times as large as the rest.
+
+Time of 40 layers of 768 to 3072, more than the second cache holds, on two cores of a Xeon with AMX, in ms by
+tokens:
+
+| layer | 1 | 2 | 4 | 8 | 32 | 64 | 256 |
+|---|---|---|---|---|---|---|---|
+| oneDNN, single precision (`services.layers.packed`) | 17.9 | 18.2 | 18.4 | 21.2 | 39.8 | 63 | 175 |
+| single precision | 11.2 | 11.4 | 12.2 | 17.7 | 30.4 | 49 | 164 |
+| three codes | 2.9 | 2.6 | 3.8 | 3.3 | 7.8 | 13.8 | 46 |
+| two codes | 2.6 | 2.3 | 3.1 | 2.8 | 6.1 | 11.1 | 38 |
+| one code | 2.8 | 2.9 | 3.0 | 4.3 | 7.8 | 13.4 | 26 |
+
+torch's own products in 8 bits (fbgemm) take 8.0 ms for three codes of one token, and 11 for one code. ONNX
+Runtime (dynamic 8 bits), measured beside fbgemm, was little faster, has one scale for a whole batch, and
+would need the decoder written a second time, as a graph with its own cache.
 """
 
 import ctypes
