@@ -6,6 +6,7 @@ Ports, addresses and the gateway's patience are the only things that differ.
 """
 
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -175,6 +176,16 @@ def test_torch_is_installed_where_it_computes_and_nowhere_else(containers):
     with_torch = {name for name, container in containers.items() if (container.site / "torch").exists()}
     assert with_torch == {"encoder", "lvm", "decoder"}
     assert not containers["gateway"].packages & {"torch", "faiss-cpu", "transformers", "pyarrow"}
+
+
+@pytest.mark.skipif(
+    not shutil.which("cc") or platform.machine() != "x86_64", reason="the kernel cannot be compiled here"
+)
+def test_the_kernel_was_compiled_into_the_wheel(containers):
+    (stage,) = (stage for stage in Dockerfile(PATH.read_text()).stages if stage.name == "wheel")
+    assert any("install" in text and "gcc" in text for text in stage.all("RUN"))
+    for container in containers.values():
+        assert list((container.site / "services" / "layers").glob("_kernel*.so"))
 
 
 @pytest.mark.parametrize("name", PROCESSES)
