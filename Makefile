@@ -93,4 +93,4 @@ lock: ## Write requirements.lock anew, with the newest versions that pyproject.t
 	mv $(VENV)/requirements.lock requirements.lock
 
 clean: ## Remove the environment and the default bank.
-	rm -rf $(VENV) $(MINI)/bank
+	rm -rf $(VENV) $(MINI)/bank build services/layers/_kernel*.so

@@ -1,7 +1,6 @@
 """Client of one stage: one stream per call, balanced over replicas, made again where that is safe."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
@@ -26,12 +25,15 @@ from nextvec.addresses import Endpoint
 from nextvec.channel import open_channel
 from nextvec.deadline import Deadline
 from nextvec.errors import DeadlineExceeded, NextvecError, StageUnavailable, from_rpc
+from nextvec.logs import get_log
 from nextvec.routes import Stage
 from nextvec.stream import exchange, raise_for_item
 from nextvec.tls import client_files
 from nextvec.tracing import Tracing
 from nextvec.v1.decoder_pb2 import Hypothesis
 from nextvec.v1.gateway_pb2 import StageTiming
+
+log = get_log(__name__)
 
 PROBE_SECONDS = 1.0
 """Time a stage has to say how it is; a healthy one takes milliseconds."""
@@ -81,6 +83,8 @@ class StageClient:
 
     async def close(self) -> None:
         """Closes the connections."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=PROBE_SECONDS)
         await self._replicas.close()
         if self._ending:
             await asyncio.wait(self._ending)
@@ -248,17 +252,25 @@ class StageClient:
     def _let_end(self, responses: AsyncGenerator[Any, None], replica: Replica) -> None:
         """Has a stream that has given its answer end by itself, so that it does not count as cancelled.
 
-        Nobody waits for it: until the end of a stream is through, the next stage is at work.
+        Nobody waits for it: until the end of a stream is through, the next stage is at work. The replica is
+        busy until then, and whatever comes after the answer changes nothing.
         """
+        busy = replica.busy()
+        busy.__enter__()
 
         async def end() -> None:
-            with replica.busy(), contextlib.suppress(NextvecError):
-                async for _ in responses:
-                    pass
+            async for _ in responses:
+                pass
+
+        def ended(ending: asyncio.Task[None]) -> None:
+            busy.__exit__(None, None, None)
+            self._ending.discard(ending)
+            if not ending.cancelled() and (error := ending.exception()):
+                log.debug("a stream failed after its answer", stage=self.name, error=type(error).__name__)
 
         ending = asyncio.create_task(end())
         self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
+        ending.add_done_callback(ended)
 
     def _where(self, replica: Replica) -> str:
         return f"the {self.name} stage at {replica.address}"

@@ -38,8 +38,9 @@ class Engine:
     @classmethod
     def load(cls, family: Family, backend: str = "native", slots: int = 32) -> "Engine":
         """Loads a family's parts. Raises FamilyError or WeightsError where they are not usable."""
-        loaded: Backend = BACKENDS.load(backend).load(family, slots)
-        return cls(loaded, Embedder.load(family).made_fast(loaded.embedding), slots)
+        # Hypotheses are embedded exactly by all backends: with `mini`'s encoder in 8 bits, texts after five
+        # corrections have a cosine of 0.89 to the exact ones instead of 0.995.
+        return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family).made_fast(), slots)
 
     @property
     def digest(self) -> str:

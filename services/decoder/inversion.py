@@ -37,12 +37,11 @@ class Inversion(nn.Module):
         self.writer: Writer = TorchWriter(
             decoder.requires_grad_(False).eval(), self.encoder.words, head.requires_grad_(False)
         )
-        self._limit = checkpoint.limit
         self.requires_grad_(False)
         self.eval()
 
-    def make_fast(self, reading: CodesOf, writing: CodesOf) -> None:
-        """Makes it as fast as it gets on this machine, and fit for nothing but running.
+    def make_fast(self, reading: CodesOf, writing: CodesOf, limit: int) -> None:
+        """Makes it as fast as it gets on this machine, fit for nothing but texts of `limit` tokens at most.
 
         Where the compiled kernel runs, `reading` and `writing` say how exact the encoder and all that comes
         after it are. What unfolds vectors is exact.
@@ -52,7 +51,7 @@ class Inversion(nn.Module):
         if unusable():
             self.writer.replace_layers()
         else:
-            self.writer = self.writer.compiled(self._limit, writing)
+            self.writer = self.writer.by_kernel(limit, writing)
 
     def _unfold(self, projected: Tensor) -> Tensor:
         """[B, memory * width] → [B, memory, width]."""

@@ -49,6 +49,8 @@ class Slots:
         """Adds rows that read `remembered`, keys and values [B, heads, S, d] of every layer, under a mask."""
         count, _, length, _ = remembered[0][0].shape
         new = slice(self.rows, self.rows + count)
+        if new.stop > len(self.memory_lengths):
+            raise IndexError(f"{new.stop} rows do not fit into {len(self.memory_lengths)} slots")
         for layer, (keys, values) in enumerate(remembered):
             self.memory_keys[layer, new, :, :length] = keys
             self.memory_values[layer, new, :, :length] = values

@@ -52,7 +52,7 @@ class TorchWriter:
         if isinstance(self._head, nn.Linear):
             self._head = fast(self._head)
 
-    def compiled(self, limit: int, codes_of: CodesOf) -> "CompiledWriter":
+    def by_kernel(self, limit: int, codes_of: CodesOf) -> "CompiledWriter":
         """The same by the kernel, for texts of at most `limit` tokens."""
         assert isinstance(self._head, nn.Linear)
         return CompiledWriter(self._decoder, self._words.weight, self._head, longest(limit), codes_of)
@@ -104,13 +104,16 @@ class CompiledWriter:
         return [(keys.transpose(1, 2), values.transpose(1, 2)) for keys, values in parts]
 
     def likeliest(self, tokens: Sequence[Sequence[int]], slots: Slots) -> list[list[int]]:
-        """Raises IndexError for a token beyond the vocabulary, or a position beyond the slots."""
+        """Raises IndexError for what is beyond slots or vocabulary, which the kernel does not check."""
         rows, fed = len(tokens), len(tokens[0])
         flat, starts = array("q", chain.from_iterable(tokens)), array("q", slots.starts)
         lengths = array("q", slots.memory_lengths)
+        if not rows == slots.rows == len(starts) or len(flat) != rows * fed:
+            raise IndexError(f"{rows} rows are fed where {slots.rows} are being written, or not all alike")
         if not 0 <= min(flat) <= max(flat) < self._vocabulary:
             raise IndexError(f"a token is beyond the vocabulary of {self._vocabulary}")
-        if max(starts) + fed > self._positions or slots.longest != self._positions:
+        in_place = min(starts) >= 0 and max(starts) + fed <= self._positions
+        if not in_place or slots.longest != self._positions:
             raise IndexError(f"a position is beyond the {self._positions} that a slot should have")
         likeliest = array("q", bytes(8 * rows * fed))
         numbers = array(

@@ -15,7 +15,7 @@ from nextvec.chunking import open_tokenizer
 from nextvec.family import EncoderRecipe, Family, FamilyError
 from services.families.bert import BertConfig, BertEncoder
 from services.families.t5 import T5Encoder
-from services.layers import CodesOf, exact, replace
+from services.layers import replace
 
 
 class Embedder(nn.Module):
@@ -62,9 +62,9 @@ class Embedder(nn.Module):
             embedder.scale.copy_(torch.from_numpy(statistics["scale"]))
         return embedder.eval()
 
-    def made_fast(self, codes_of: CodesOf = exact) -> Self:
-        """Itself, as fast as it gets on this CPU and fit for nothing else; exact unless told otherwise."""
-        replace(self, codes_of)
+    def made_fast(self) -> Self:
+        """Itself, as fast as it gets on this CPU without being less exact, and fit for nothing else."""
+        replace(self)
         return self
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:

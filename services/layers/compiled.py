@@ -32,7 +32,7 @@ import ctypes
 from array import array
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -49,13 +49,12 @@ FLOATS = 0
 EXACT = 3
 """Codes of an activation that are as exact as single precision, over weights that have 8 bits."""
 
+_EDITION = 1  # of what is handed to the kernel: EDITION in module.c
 _LARGEST = 127
 _ZERO = 128  # added to codes of weights, which the instructions want unsigned
-_BLOCK, _GROUP, _STEP = (
-    16,
-    64,
-    64,
-)  # rows of a block; rows and columns are filled up to multiples of the others
+_BLOCK = 16  # rows of a block: LANES in product.h
+_GROUP = 64  # rows are filled up to a multiple of it: GROUP blocks in product.c
+_STEP = 64  # and columns of codes to one of this: STEP in product.c
 _MOST_COLUMNS = 2**31 // (_LARGEST * 255)  # sums of more products could leave 32 bits
 _ROUNDING = 4 * torch.finfo(torch.float32).eps
 
@@ -63,10 +62,21 @@ _ROUNDING = 4 * torch.finfo(torch.float32).eps
 def unusable() -> str:
     """Why this machine cannot run the kernel; empty where it can."""
     if kernel is None:
-        return "the kernel was not compiled; have a C compiler and install nextvec again"
+        return "the kernel was not compiled; have a C compiler and Python's headers and install nextvec again"
+    if kernel.EDITION != _EDITION:
+        return "the kernel is of another version of nextvec; install nextvec again"
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return f"torch {torch.__version__} does not say what the CPU can do; install a newer one"
     if not torch.cpu.get_capabilities().get("avx512_vnni"):
         return "this CPU has no AVX512-VNNI"
     return ""
+
+
+def readable(x: Tensor, columns: int) -> Tensor:
+    """x [..., columns] as the kernel reads it, which checks nothing; raises ValueError where it cannot be."""
+    if x.dtype != torch.float32 or x.shape[-1] != columns:
+        raise ValueError(f"x is {x.dtype} of {list(x.shape)}; must be float32 of [..., {columns}]")
+    return x.contiguous()
 
 
 def has_8_bits(weight: Tensor) -> bool:
@@ -77,7 +87,7 @@ def has_8_bits(weight: Tensor) -> bool:
 
 def exact(weight: Tensor) -> int:
     """The codes that make a product with a weight [N, K] exact, and read as few bytes as that takes."""
-    return EXACT if has_8_bits(weight) else FLOATS
+    return EXACT if weight.shape[1] <= _MOST_COLUMNS and has_8_bits(weight) else FLOATS
 
 
 class Weights:
@@ -108,6 +118,9 @@ class Weights:
             codes,
         )
         """The `Layer` of product.h."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("weights that were laid out for the kernel have addresses, and cannot be copied")
 
 
 def address(tensor: Tensor | None) -> int:
@@ -153,6 +166,6 @@ def _share_torchs_threads() -> None:
 
 
 _HAS_TILES = 0
-if kernel is not None:
+if not unusable():
     _share_torchs_threads()
     _HAS_TILES = int(bool(torch.cpu.get_capabilities().get("amx_int8")) and kernel.ask_for_tiles())

@@ -25,7 +25,8 @@ class CompiledLinear(nn.Module):
         return cls(layer.weight, layer.bias, codes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.contiguous()
+        """Raises ValueError for another width or type."""
+        x = compiled.readable(x, self._weights.columns)
         y = x.new_empty(*x.shape[:-1], self._weights.rows)
         tokens = x.numel() // self._weights.columns
         compiled.kernel.product(self._address, x.data_ptr(), tokens, y.data_ptr(), *compiled.means())

@@ -17,7 +17,7 @@ class CompiledRecurrent(nn.Module):
     def __init__(self, recurrent: nn.LSTM | nn.GRU, codes_of: CodesOf = exact):
         """Copies the weights. `stands_for` says what it can stand for."""
         super().__init__()
-        self._width = recurrent.hidden_size
+        self._width, self._columns = recurrent.hidden_size, recurrent.input_size
         self._kept: list[Weights] = []
         self._layers = []
         for layer in range(recurrent.num_layers):
@@ -27,13 +27,15 @@ class CompiledRecurrent(nn.Module):
     @staticmethod
     def stands_for(part: nn.Module) -> TypeGuard[nn.LSTM | nn.GRU]:
         """Whether a module goes in one direction, batch first, and has nothing out of the ordinary."""
-        plain = isinstance(part, nn.LSTM | nn.GRU) and part.batch_first and part.bias
-        return plain and not part.bidirectional and not part.proj_size
+        # What is derived from them may do something else.
+        if type(part) is not nn.LSTM and type(part) is not nn.GRU:
+            return False
+        return part.batch_first and part.bias and not part.bidirectional and not part.proj_size
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """x [B, T, D] → states [B, T, W], float32."""
+        """x [B, T, D] → states [B, T, W], float32. Raises ValueError for another width or type."""
+        x = compiled.readable(x, self._columns)
         for layer in self._layers:
-            x = x.contiguous()
             batch, steps, _ = x.shape
             states = x.new_empty(batch, steps, self._width)
             compiled.kernel.run_recurrent(

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nextvec.plugins import PluginFolder
 from services.decoder.generation import Passes
-from services.layers import CodesOf
 
 BACKENDS = PluginFolder(__name__, "decoder backend")
 
@@ -42,9 +41,6 @@ class Backend(Protocol):
 
     limit: int
     """Tokens of a text at most, start token included."""
-
-    embedding: CodesOf
-    """How exact the vectors are that its texts are judged and corrected by."""
 
     passes: Passes
     """What decoder passes of corrections have written since the start."""

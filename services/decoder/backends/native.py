@@ -34,10 +34,9 @@ class Native:
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
         self.digest = texts_digest(family, inverter, corrector) + precision
-        self.embedding = codes[1]
         self._inverter, self._corrector = Inverter(inverter), Corrector(corrector)
-        self._inverter.make_fast(*codes)
-        self._corrector.make_fast(*codes)
+        self._inverter.make_fast(*codes, self.limit)
+        self._corrector.make_fast(*codes, self.limit)
         self._first: Generation[Task] = Generation(self._inverter, slots, self.limit, self._inverter.memory)
         self._better: Generation[Task] = Generation(
             self._corrector, slots, self.limit, self._corrector.prefix + self.limit

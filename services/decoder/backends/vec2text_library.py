@@ -27,7 +27,6 @@ from services.decoder.generation import Passes
 from services.decoder.inversion import EOS, PAD
 from services.families.embedder import Embedder
 from services.families.t5 import T5Shape, words
-from services.layers import CodesOf, exact
 
 torch._logging.set_logs()  # importing the library turns on the compiler's log, which it never uses here
 
@@ -40,7 +39,6 @@ class Vec2TextLibrary:
         self.tokenizer = text_tokenizer(family)
         self.limit = corrector.limit
         self.digest = texts_digest(family, inverter, corrector) + "library"
-        self.embedding: CodesOf = exact
         self.passes = Passes()
         self.trainer = _build(family, inverter, corrector, self.tokenizer)
         self._tasks: list[Task] = []

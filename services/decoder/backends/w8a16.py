@@ -1,9 +1,9 @@
 """The `int8` engine with the decoder's activations in 16 bits: texts all but those of single precision.
 
 For families whose weights have more than 8 bits; where they have 8, `native` is as fast and exact. The
-encoder's activations have 8 bits, as in `int8`: it runs once a text over many tokens at a
-time, where twice the rows cost twice the time. Of 249 texts of `mini` after five corrections, 98% are
-those of single precision.
+encoder's activations have 8 bits, as in `int8`: it runs once a text over many tokens at a time, where twice
+the rows cost twice the time. Of 249 texts of `mini` after five corrections, 98% are those of single
+precision.
 """
 
 from torch import Tensor

@@ -5,9 +5,11 @@
 
 #include "product.h"
 
-/* exp, to two units in the last place: 2**n times a polynomial of what is left, |left| <= ln(2) / 2. */
+/* exp, to two units in the last place: 2**n times a polynomial of what is left, |left| <= ln(2) / 2. Beyond
+   where exp is nothing, or more than a number can be, x is brought back to there; NaN stays. */
 AVX512 static inline __m512 exponential(__m512 x) {
     const float factorials[] = {1 / 720.0f, 1 / 120.0f, 1 / 24.0f, 1 / 6.0f, 0.5f, 1, 1};
+    x = _mm512_max_ps(_mm512_set1_ps(-104), _mm512_min_ps(_mm512_set1_ps(89), x));
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT);
     __m512 left = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
     left = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), left);

@@ -1,4 +1,4 @@
-/* What Python sees: functions of addresses and sizes. `services.layers.weights` is its only caller. */
+/* What Python sees: functions of addresses and sizes, which check neither. */
 
 #define Py_LIMITED_API 0x030b0000
 #define PY_SSIZE_T_CLEAN
@@ -6,6 +6,10 @@
 
 #include "recurrent.h"
 #include "stack.h"
+
+/* Goes up with every change of a function's numbers, of a struct, and of how weights and buffers lie, so that a
+   kernel compiled before is not taken for this one; _EDITION in `services.layers.compiled`. */
+#define EDITION 1
 
 static int read_numbers(PyObject *const *arguments, Py_ssize_t count, Py_ssize_t wanted, long long *numbers) {
     if (count != wanted) {
@@ -86,4 +90,11 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__kernel(void) { return PyModule_Create(&module); }
+PyMODINIT_FUNC PyInit__kernel(void) {
+    PyObject *made = PyModule_Create(&module);
+    if (made && PyModule_AddIntConstant(made, "EDITION", EDITION) < 0) {
+        Py_DECREF(made);
+        return NULL;
+    }
+    return made;
+}

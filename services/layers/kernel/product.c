@@ -1,5 +1,7 @@
 #include "product.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #ifdef __linux__
@@ -70,9 +72,20 @@ AVX512 static void round_token(const Product *p, int64_t token) {
     const float *x = p->x + token * k_end;
     int8_t *codes = p->codes + token * codes_of_one * p->filled;
     __m512 most = _mm512_setzero_ps();
-    for (int64_t k = 0; k < k_end; k += LANES)
-        most = _mm512_max_ps(most, _mm512_abs_ps(_mm512_maskz_loadu_ps(first(k_end - k), x + k)));
-    float scale = _mm512_reduce_max_ps(most) / 127 + LEAST;
+    __mmask16 none = 0; /* lanes with something that is no number */
+    for (int64_t k = 0; k < k_end; k += LANES) {
+        __m512 value = _mm512_abs_ps(_mm512_maskz_loadu_ps(first(k_end - k), x + k));
+        none |= _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+        most = _mm512_max_ps(most, value);
+    }
+    float largest = _mm512_reduce_max_ps(most);
+    if (none || largest > FLT_MAX) { /* then no result of the token is a number */
+        memset(codes, 0, codes_of_one * p->filled);
+        memset(p->offsets + token * codes_of_one, 0, codes_of_one * sizeof(int32_t));
+        p->x_scales[token] = NAN;
+        return;
+    }
+    float scale = largest / 127 + LEAST;
     __m512i sums[MOST_CODES];
     for (int64_t code = 0; code < codes_of_one; code++) sums[code] = _mm512_setzero_si512();
     for (int64_t k = 0; k < p->filled; k += LANES) {
@@ -104,7 +117,7 @@ AVX512 INLINE void put(const Product *p, int64_t token, int64_t column, __m512 v
     if (p->layer->bias)
         value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(in, p->layer->bias + column));
     if (p->then == ADD) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(in, y));
-    if (p->then == WRITE_POSITIVE) value = _mm512_max_ps(value, _mm512_setzero_ps());
+    if (p->then == WRITE_POSITIVE) value = _mm512_max_ps(_mm512_setzero_ps(), value); /* NaN stays */
     _mm512_mask_storeu_ps(y, in, value);
 }
 
@@ -272,6 +285,7 @@ static void multiply_groups(const void *product, int64_t from, int64_t to) {
 }
 
 int product(const Layer *layer, const float *x, int64_t m, float *y, Then then, Means means) {
+    /* Kept for the next product of the thread, which is of a like size. */
     static __thread int8_t *buffer;
     static __thread size_t had;
     Product p = {.layer = layer, .x = x, .y = y, .m = m, .filled = whole(layer->k, STEP), .then = then};

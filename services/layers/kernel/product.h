@@ -21,7 +21,7 @@
    and added up in whole numbers, without error, so that a token's result depends on nothing else in the call.
    Without codes, w and x are in single precision.
 
-   `services.layers.weights` lays weights out in blocks of 16 rows, as the instructions read them: with codes
+   `services.layers.compiled` lays weights out in blocks of 16 rows, as the instructions read them: with codes
    [N/16][K/4][16][4] and 128 added, N filled up to multiples of 64 and K too; without, [N/16][K][16].
 
    All fields take 8 bytes: Python hands them over as an array of numbers. */

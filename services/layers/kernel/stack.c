@@ -35,7 +35,7 @@ AVX512 static int64_t likeliest(const float *logits, int64_t count) {
     float wanted = _mm512_reduce_max_ps(most);
     for (int64_t i = 0; i < count; i++)
         if (logits[i] == wanted) return i;
-    return 0; /* only where all are NaN */
+    return 0; /* where some are no numbers */
 }
 
 typedef struct {
@@ -49,8 +49,7 @@ typedef struct {
 
 #define AT_ONCE 4 /* registers of sums under way */
 
-/* scores[count] of a query on keys [size][apart]; biases may be NULL. Scores are not scaled in T5. Returns the
-   largest one. */
+/* scores[count] of a query on keys [size][apart]. They are not scaled in T5. Returns the largest one. */
 AVX512 static float score(const float *query, const float *keys, int64_t apart, int64_t count, int64_t size,
                           const float *biases, float *scores) {
     __m512 most = _mm512_set1_ps(-INFINITY);
@@ -59,7 +58,7 @@ AVX512 static float score(const float *query, const float *keys, int64_t apart, 
         __mmask16 in[AT_ONCE];
         for (int a = 0; a < AT_ONCE; a++) {
             in[a] = first(count - key - a * LANES);
-            sum[a] = biases ? _mm512_maskz_loadu_ps(in[a], biases + key + a * LANES) : _mm512_setzero_ps();
+            sum[a] = _mm512_maskz_loadu_ps(in[a], biases + key + a * LANES);
         }
         for (int64_t i = 0; i < size; i++)
             for (int a = 0; a < AT_ONCE; a++) {
@@ -167,6 +166,7 @@ typedef struct {
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int make_room(const Stack *s, int64_t tokens, Room *room) {
+    /* Kept for the next pass of the thread, which is of a like size. */
     static __thread float *buffer;
     static __thread int64_t had;
     const int64_t wide = most(most(3 * s->inner, s->feed_forward), s->width);

@@ -157,6 +157,14 @@ def test_the_engines_digest_changes_with_anything_that_may_change_a_text(copy, w
     assert Engine.load(copy, slots=1).digest != before
 
 
+@pytest.mark.parametrize("limit", [9, 31])
+def test_texts_end_at_the_correctors_limit_whatever_the_inverters_is(copy, limit):
+    config(copy.part("corrector"), max_seq_length=limit)
+    engine = Engine.load(copy, slots=2)
+    walks = engine.run(torch.randn(4, copy.dimensions), 1)
+    assert max(len(h.ids) for walk in walks for h in walk.hypotheses) <= limit
+
+
 def truncated(folder):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:5000])

@@ -30,7 +30,7 @@ def both(request):
     words = nn.Embedding(shape.vocabulary, shape.width).requires_grad_(False)
     head = nn.Linear(shape.width, shape.vocabulary, bias=False).requires_grad_(False)
     plain = TorchWriter(decoder, words, head)
-    return plain, plain.compiled(LIMIT, exact)
+    return plain, plain.by_kernel(LIMIT, exact)
 
 
 def rows(slots, writer, states, mask):
@@ -82,6 +82,34 @@ def test_rows_that_came_later_and_read_less_write_the_same(both):
         with torch.inference_mode():
             found[writer] = writer.likeliest([[1, 2], [3, 4], [5, 6]], slots)
     assert found[plain] == found[compiled]
+
+
+def test_rows_that_move_while_they_are_written_go_on_as_they_were(both):
+    plain, compiled = both
+    found = {}
+    for writer in (plain, compiled):
+        torch.manual_seed(3)
+        slots = Slots(writer.shape, SLOTS, LIMIT, MEMORY)
+        rows(slots, writer, torch.randn(3, 5, writer.shape.width), None)
+        with torch.inference_mode():
+            slots.begin([0, 0, 0], 3)
+            writer.likeliest([[1, 2, 3], [4, 5, 6], [7, 8, 9]], slots)
+            slots.leave(0)
+            slots.begin([3, 2], 2)
+            found[writer] = writer.likeliest([[10, 11], [12, 13]], slots)
+    assert found[plain] == found[compiled]
+
+
+def test_more_rows_than_slots_or_than_are_being_written_are_refused(both):
+    _, compiled = both
+    slots = Slots(compiled.shape, 2, LIMIT, MEMORY)
+    rows(slots, compiled, torch.randn(2, 3, compiled.shape.width), None)
+    with pytest.raises(IndexError, match="slots"):
+        rows(slots, compiled, torch.randn(1, 3, compiled.shape.width), None)
+    slots.begin([0, 0], 1)
+    for tokens in ([[0]], [[0], [0], [0]], [[0, 1], [0]]):
+        with pytest.raises(IndexError, match="rows"):
+            compiled.likeliest(tokens, slots)
 
 
 def test_a_token_that_is_none_is_refused(both):

@@ -70,9 +70,9 @@ def test_weights_with_another_digest_are_refused(tmp_path):
         Embedder.load(family)
 
 
-def test_a_packed_embedder_gives_the_same_vectors(tmp_path):
+def test_a_fast_embedder_gives_the_same_vectors(tmp_path):
     family, _, _ = write(tmp_path, {"architecture": "t5", "layers": [-1]})
-    plain, packed = Embedder.load(family), Embedder.load(family).made_fast()
+    plain, fast = Embedder.load(family), Embedder.load(family).made_fast()
     ids = plain.token_ids(TEXTS)
     with torch.inference_mode():
-        torch.testing.assert_close(packed.embed(ids), plain.embed(ids), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(fast.embed(ids), plain.embed(ids), rtol=1e-4, atol=1e-5)

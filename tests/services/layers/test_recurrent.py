@@ -21,12 +21,18 @@ def test_states_are_those_of_torch(kind, width, layers, shape):
     torch.testing.assert_close(states, recurrent(x)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_gates_that_are_far_open_or_shut_stay_numbers():
+@pytest.mark.parametrize("far", [1e4, 1e20, 1e35])
+def test_gates_that_are_far_open_or_shut_stay_numbers(far):
     torch.manual_seed(0)
     recurrent = nn.LSTM(8, 16, batch_first=True).requires_grad_(False).eval()
-    x = 1e4 * torch.randn(2, 5, 8)
+    x = far * torch.randn(2, 5, 8)
     states, _ = CompiledRecurrent(recurrent)(x)
     torch.testing.assert_close(states, recurrent(x)[0], rtol=1e-4, atol=1e-4)
+
+
+def test_sequences_of_another_width_are_refused():
+    with pytest.raises(ValueError, match="must be float32"):
+        CompiledRecurrent(nn.GRU(8, 16, batch_first=True))(torch.zeros(1, 5, 16))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What stands for a linear layer computes the same."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -50,6 +52,11 @@ def test_an_installation_without_a_compiler_keeps_single_precision(monkeypatch):
     monkeypatch.setattr(compiled, "kernel", None)
     assert "C compiler" in compiled.unusable()
     assert isinstance(fast(network(True)[0]), packed.PackedLinear)
+
+
+def test_a_kernel_of_another_version_is_not_used(monkeypatch):
+    monkeypatch.setattr(compiled, "kernel", SimpleNamespace(EDITION=0))
+    assert "another version" in compiled.unusable()
 
 
 def test_a_torch_without_either_keeps_its_own_layer(monkeypatch):
