@@ -13,6 +13,7 @@ from nextvec import weights
 from nextvec.family import Family
 from services.decoder.backends import BACKENDS
 from services.decoder.engine import Engine
+from services.layers import compiled
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,14 @@ def walks(engine, vectors):
 @pytest.mark.parametrize("steps", [0, 1, 3, 5])
 def test_own_engine_writes_the_librarys_tokens(library, walks, vectors, steps):
     assert [list(walk.at(steps).ids) for walk in walks] == library.invert(vectors, steps)
+
+
+def test_without_the_kernel_the_texts_are_the_same(family, walks, vectors, monkeypatch):
+    monkeypatch.setattr(compiled, "kernel", None)
+    found = Engine.load(family, slots=8).run(vectors, 5)
+    assert [[h.ids for h in walk.hypotheses] for walk in found] == [
+        [h.ids for h in walk.hypotheses] for walk in walks
+    ]
 
 
 def test_one_vector_at_a_time_gives_the_librarys_tokens(library, engine, vectors):
