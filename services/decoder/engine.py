@@ -39,7 +39,7 @@ class Engine:
     def load(cls, family: Family, backend: str = "native", slots: int = 32) -> "Engine":
         """Loads a family's parts. Raises FamilyError or WeightsError where they are not usable."""
         # Hypotheses are embedded exactly by all backends: with `mini`'s encoder in 8 bits, texts after five
-        # corrections have a cosine of 0.89 to the exact ones instead of 0.995.
+        # corrections have a cosine of 0.89 to the exact ones instead of 0.993.
         return cls(BACKENDS.load(backend).load(family, slots), Embedder.load(family).made_fast(), slots)
 
     @property
